@@ -1,0 +1,106 @@
+package tensor
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// Info describes one tensor of a file: what it is and where its bytes are.
+type Info struct {
+	Name   string
+	DType  DType
+	Shape  []int64 // empty for a scalar
+	Offset int64   // of the first payload byte in the file
+	Length int64   // of the payload in bytes
+}
+
+// Elems is the number of elements, saturating at math.MaxInt64.
+func (t Info) Elems() int64 {
+	n, ok := Product(t.Shape)
+	if !ok {
+		return math.MaxInt64
+	}
+	return n
+}
+
+// Product multiplies the dimensions of a shape. It fails on a negative
+// dimension and on overflow of int64.
+func Product(shape []int64) (int64, bool) {
+	n := int64(1)
+	for _, d := range shape {
+		if d < 0 || (d != 0 && n > math.MaxInt64/d) {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, true
+}
+
+// Layout is a tensor file as an ordered list of extents: the tensors, in the
+// order of their offsets and without overlap; every byte between, before and
+// after them is verbatim.
+type Layout struct {
+	Format  string // "safetensors"
+	Size    int64  // of the file in bytes
+	Tensors []Info
+}
+
+// Check proves the layout: tensors inside the file, in order, disjoint, with
+// lengths that their types and shapes give.
+func (l *Layout) Check() error {
+	at := int64(0)
+	for i, t := range l.Tensors {
+		n, ok := Product(t.Shape)
+		switch {
+		case !t.DType.Valid():
+			return fmt.Errorf("tensor %q: unknown dtype %d", t.Name, t.DType)
+		case !ok || n > math.MaxInt64/64:
+			return fmt.Errorf("tensor %q: shape %v is too large", t.Name, t.Shape)
+		case (n*int64(t.DType.Bits())+7)/8 != t.Length:
+			return fmt.Errorf("tensor %q: %d bytes, but %s %v needs %d",
+				t.Name, t.Length, t.DType, t.Shape, (n*int64(t.DType.Bits())+7)/8)
+		case t.Offset < at || t.Length > l.Size-t.Offset:
+			return fmt.Errorf("tensor %d (%q): bytes %d+%d overlap or leave the file of %d bytes",
+				i, t.Name, t.Offset, t.Length, l.Size)
+		}
+		at = t.Offset + t.Length
+	}
+	return nil
+}
+
+// Gaps calls fn for each run of verbatim bytes in order.
+func (l *Layout) Gaps(fn func(offset, length int64) error) error {
+	at := int64(0)
+	for _, t := range l.Tensors {
+		if t.Offset > at {
+			if err := fn(at, t.Offset-at); err != nil {
+				return err
+			}
+		}
+		at = t.Offset + t.Length
+	}
+	if at < l.Size {
+		return fn(at, l.Size-at)
+	}
+	return nil
+}
+
+// Schema is a hash of the names, dtypes and shapes in file order: equal for
+// checkpoints of one model in one format.
+func (l *Layout) Schema() [16]byte {
+	h := sha256.New()
+	var b []byte
+	for _, t := range l.Tensors {
+		b = binary.LittleEndian.AppendUint32(b[:0], uint32(len(t.Name)))
+		b = append(b, t.Name...)
+		b = append(b, byte(t.DType))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(t.Shape)))
+		for _, d := range t.Shape {
+			b = binary.LittleEndian.AppendUint64(b, uint64(d))
+		}
+		h.Write(b)
+	}
+	return [16]byte(h.Sum(nil)[:16])
+}
