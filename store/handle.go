@@ -1,0 +1,235 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"excpfs/decode"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handle is an open file. After a thaw by somebody else, handles opened on the archive
+// read the plain file: all handles of a file see one content.
+type Handle struct {
+	s     *Store
+	n     *node
+	f     *os.File // nil: opened as an archive
+	write bool
+	keep  bool
+}
+
+// handle takes over one reference to n, and f.
+func (s *Store) handle(n *node, f *os.File, write bool) *Handle {
+	s.mu.Lock()
+	_, stale := s.stale[n.ino]
+	delete(s.stale, n.ino)
+	if write {
+		n.writers++
+	}
+	s.mu.Unlock()
+	if write {
+		s.wake()
+	}
+	return &Handle{s: s, n: n, f: f, write: write, keep: !stale}
+}
+
+// file is the plain file, or nil while sealed.
+func (h *Handle) file() *os.File {
+	if h.f != nil {
+		return h.f
+	}
+	_, f := h.n.current()
+	return f
+}
+
+// Sealed reports the form at the moment.
+func (h *Handle) Sealed() bool { return h.file() == nil }
+
+// Fd is the host descriptor of a file opened plain (for passthrough), else -1.
+func (h *Handle) Fd() int {
+	if h.f == nil {
+		return -1
+	}
+	return int(h.f.Fd())
+}
+
+// KeepCache is false for the first open after the file's bytes may have changed under the
+// kernel's page cache (a swap), true afterwards.
+func (h *Handle) KeepCache() bool { return h.keep }
+
+// Attr of the file, also of one that has no name any more.
+func (h *Handle) Attr() (Attr, error) {
+	if h.f == nil {
+		return h.n.stat()
+	}
+	st, err := h.s.host.Stat(int(h.f.Fd()), "")
+	if err != nil {
+		return Attr{}, err
+	}
+	return h.s.attr(st, nil), nil
+}
+
+// ReadSlices returns up to n bytes at off: of a sealed file without copying; fewer only at the end of the file.
+func (h *Handle) ReadSlices(ctx context.Context, off int64, n int) (decode.Slices, error) {
+	if h.f == nil {
+		if dec, _ := h.n.current(); dec != nil {
+			return dec.ReadSlices(ctx, off, n)
+		}
+	}
+	b := make([]byte, n)
+	got, err := h.ReadAt(b, off)
+	if err != nil && err != io.EOF {
+		return decode.Slices{}, err
+	}
+	return decode.Slices{Bufs: [][]byte{b[:got]}, Release: func() {}}, nil
+}
+
+// ReadAt is io.ReaderAt.
+func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
+	if h.f != nil {
+		return h.f.ReadAt(p, off)
+	}
+	dec, f := h.n.current()
+	if f != nil {
+		return f.ReadAt(p, off)
+	}
+	return dec.ReadAt(p, off)
+}
+
+// WriteAt is io.WriterAt, for a handle opened for writing.
+func (h *Handle) WriteAt(p []byte, off int64) (int, error) {
+	if h.f == nil {
+		return 0, unix.EBADF
+	}
+	return h.s.host.Pwrite(h.f, p, off)
+}
+
+// Allocate is fallocate(2).
+func (h *Handle) Allocate(mode uint32, off, n int64) error {
+	if h.f == nil {
+		return unix.EBADF
+	}
+	return h.s.host.Allocate(h.f, mode, off, n)
+}
+
+// Seek finds data or a hole (SEEK_DATA, SEEK_HOLE). A sealed file has no holes.
+func (h *Handle) Seek(off int64, whence int) (int64, error) {
+	if f := h.file(); f != nil {
+		return unix.Seek(int(f.Fd()), off, whence)
+	}
+	at, err := h.Attr()
+	size := int64(at.Size)
+	switch {
+	case err != nil:
+		return 0, err
+	case off < 0 || off >= size:
+		return 0, unix.ENXIO
+	case whence == unix.SEEK_DATA:
+		return off, nil
+	case whence == unix.SEEK_HOLE:
+		return size, nil
+	}
+	return 0, unix.EINVAL
+}
+
+const copyPiece = 1 << 20
+
+// CopyTo is copy_file_range: up to n bytes, 0 at the end of the file.
+func (h *Handle) CopyTo(ctx context.Context, off int64, to *Handle, toOff, n int64) (int64, error) {
+	if to.f == nil {
+		return 0, unix.EBADF
+	}
+	f := h.file()
+	if f != nil {
+		got, err := h.s.host.CopyRange(f, off, to.f, toOff, n)
+		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return got, err
+		}
+	}
+	var total int64
+	b := make([]byte, min(n, copyPiece))
+	for total < n && ctx.Err() == nil {
+		got, err := h.ReadAt(b[:min(n-total, copyPiece)], off+total)
+		if got > 0 {
+			put, err := to.WriteAt(b[:got], toOff+total)
+			total += int64(put)
+			if err != nil {
+				return total, err
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// Flush reports what the host only tells on close.
+func (h *Handle) Flush() error {
+	if h.f == nil || !h.write {
+		return nil
+	}
+	return h.s.host.Flush(h.f)
+}
+
+// Fsync makes content and queue durable.
+func (h *Handle) Fsync(dataOnly bool) error {
+	if h.f == nil || h.s.readOnly {
+		return nil
+	}
+	if err := h.s.host.Sync(h.f, dataOnly); err != nil {
+		return err
+	}
+	return h.s.syncQueue()
+}
+
+// Release ends the handle; when the last of a written file goes, the file begins to settle.
+func (h *Handle) Release() {
+	if h.write {
+		st, err := h.s.host.Stat(int(h.f.Fd()), "")
+		h.s.mu.Lock()
+		h.n.writers--
+		last := h.n.writers == 0
+		h.s.mu.Unlock()
+		if last && err == nil {
+			h.s.settle(&st)
+		}
+	}
+	if h.f != nil {
+		h.f.Close()
+	}
+	h.n.release()
+}
+
+// LinkTo gives a file made by Tmpfile a name.
+func (h *Handle) LinkTo(to *Dir, name string) (Entry, error) {
+	s := h.s
+	if h.f == nil {
+		return Entry{}, unix.EINVAL
+	}
+	if err := to.vacant(name); err != nil {
+		return Entry{}, err
+	}
+	s.ns.RLock()
+	defer s.ns.RUnlock()
+	hostName, err := to.free(name)
+	if err != nil {
+		return Entry{}, err
+	}
+	if err := s.host.LinkFile(h.f, to.fd, hostName); err != nil {
+		return Entry{}, err
+	}
+	st, err := s.host.Stat(to.fd, hostName)
+	if err != nil {
+		return Entry{}, err
+	}
+	s.moved(h.n.ino, to, name)
+	s.enqueue(&st, to, name, true)
+	return to.entry(found{host: hostName, st: st}, name)
+}
