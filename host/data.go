@@ -18,7 +18,19 @@ func (h *FS) Pwrite(f *os.File, p []byte, off int64) (int, error) {
 	if err := h.ask("pwrite", f.Name()); err != nil {
 		return 0, err
 	}
-	return f.WriteAt(p, off)
+	done := 0 // File.WriteAt does not tell how much went before an error
+	for done < len(p) {
+		var n int
+		err := retry(func() (err error) {
+			n, err = unix.Pwrite(int(f.Fd()), p[done:], off+int64(done))
+			return err
+		})
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
 }
 
 func (h *FS) Truncate(f *os.File, size int64) error {

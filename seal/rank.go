@@ -33,7 +33,8 @@ func sibling(c store.Candidate, p string) bool {
 
 // rank takes the candidates worth measuring, in the order given; siblings that are
 // numbered like the path's folder by their distance to it, the earlier of two first.
-// Retained ones that are listed before all others were at the path.
+// Retained ones that are listed before all others were at the path; where the others were
+// is not known after a remount, so each may be an earlier content.
 func rank(cands []store.Candidate, p string) []ranked {
 	var prev, sibs, others []ranked
 	seen, leading := map[archive.ID]bool{}, true
@@ -47,7 +48,7 @@ func rank(cands []store.Candidate, p string) []ranked {
 		case sibling(c, p):
 			sibs = append(sibs, ranked{c, false})
 		default:
-			others = append(others, ranked{c, false})
+			others = append(others, ranked{c, c.Retained})
 		}
 		seen[c.Summary.ID] = true
 	}

@@ -30,7 +30,7 @@ func TestRank(t *testing.T) {
 		{"nearest by number", "run/checkpoint-600/m", []string{"run/checkpoint-900/m", "run/checkpoint-700/m", "run/checkpoint-500/m", "run/checkpoint-100/m"},
 			[]string{"run/checkpoint-500/m", "run/checkpoint-700/m", "run/checkpoint-900/m", "run/checkpoint-100/m"}, 0},
 		{"newest without numbers", "run/b/m", []string{"run/z/m", "run/a/m"}, []string{"run/z/m", "run/a/m"}, 0},
-		{"previous content first", "run/last.ckpt/m", []string{"!1", "run/x/m", "!2"}, []string{"!1", "run/x/m", "!2"}, 1},
+		{"previous content first", "run/last.ckpt/m", []string{"!1", "run/x/m", "!2"}, []string{"!1", "run/x/m", "!2"}, 2},
 		{"a few of each", "r/c-6/m", []string{"!1", "!2", "!3", "r/c-1/m", "r/c-2/m", "r/c-3/m", "r/c-4/m", "r/c-5/m", "q/m"},
 			[]string{"!1", "!2", "r/c-5/m", "r/c-4/m", "r/c-3/m", "r/c-2/m"}, 2},
 		{"others after siblings", "r/c-6/m", []string{"r/c-1/m", "r/c-2/m", "r/c-3/m", "r/c-4/m", "r/c-5/m", "q/1/m", "q/2/m", "q/3/m"},

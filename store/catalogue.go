@@ -210,10 +210,11 @@ func (c *catalogue) names(k key) (paths []string) {
 }
 
 // mustRetain tells whether an archive that is about to lose its names at paths has to stay in the store.
-func (c *catalogue) mustRetain(paths []string, sum *archive.Summary, mtime int64) bool {
+// thaw: its content is about to be edited, and tells then what is to be kept exactly.
+func (c *catalogue) mustRetain(paths []string, sum *archive.Summary, mtime int64, thaw bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.complete {
+	if !c.complete || thaw {
 		return true
 	}
 	for k := range c.id[sum.ID] {

@@ -93,7 +93,7 @@ func (d *Dir) purge(name string) error {
 func (d *Dir) removeArchive(name string, w *found) error {
 	s := d.s
 	path := join(d.Path(), name)
-	k := s.retainable(w, path)
+	k := s.retainable(w, false, path)
 	if k != nil {
 		to, err := s.retainedSpot(k.summary.ID)
 		if err != nil {
@@ -118,8 +118,8 @@ func (d *Dir) removeArchive(name string, w *found) error {
 }
 
 // retainable gives the catalogue's entry for an archive about to lose its names at paths, nil if it may go.
-func (s *Store) retainable(w *found, paths ...string) *known {
-	if w.a == nil || w.a.summary == nil || !s.cat.mustRetain(paths, w.a.summary, host.Nanos(w.st.Mtime)) {
+func (s *Store) retainable(w *found, thaw bool, paths ...string) *known {
+	if w.a == nil || w.a.summary == nil || !s.cat.mustRetain(paths, w.a.summary, host.Nanos(w.st.Mtime), thaw) {
 		return nil
 	}
 	k := knownAt(paths[0], &w.st, w.a)
@@ -149,8 +149,8 @@ func (s *Store) retainedSpot(id archive.ID) (spot, error) {
 }
 
 // retainStep is the step that keeps an archive at from which others are put over, nil if it may go or is kept already.
-func (s *Store) retainStep(from spot, w *found, paths ...string) ([]step, *known, error) {
-	k := s.retainable(w, paths...)
+func (s *Store) retainStep(from spot, w *found, thaw bool, paths ...string) ([]step, *known, error) {
+	k := s.retainable(w, thaw, paths...)
 	if k == nil {
 		return nil, nil, nil
 	}
@@ -164,10 +164,14 @@ func (s *Store) retainStep(from spot, w *found, paths ...string) ([]step, *known
 	return []step{linkStep(k.key, from, to)}, k, nil
 }
 
-// sweep removes the retained archives that nothing needs any more. Needs ns exclusively.
+// sweep removes the retained archives that nothing needs any more. While files wait to be
+// sealed it removes none: each may turn out to be an edited or later form of one. Needs ns exclusively.
 func (s *Store) sweep() {
 	c := s.existing()
-	if c == nil {
+	s.mu.Lock()
+	waiting := len(s.queue.m)
+	s.mu.Unlock()
+	if c == nil || waiting > 0 {
 		return
 	}
 	for {

@@ -129,7 +129,7 @@ func (m *move) purge() error {
 // over renames over something: one host operation where both have one form and the old archive may go.
 func (m *move) over(target string) (*known, error) {
 	_, path := m.paths()
-	steps, keep, err := m.s.retainStep(m.to.spot(m.dst.host), &m.dst, path)
+	steps, keep, err := m.s.retainStep(m.to.spot(m.dst.host), &m.dst, false, path)
 	if err != nil {
 		return nil, err
 	}

@@ -98,12 +98,29 @@ func (s *Store) Enqueue(d *Dir, name string) error {
 
 // Done takes a file out of the queue; reason "" means sealed, else why it stays plain (kept in memory and
 // shown as user.excpfs.state "failed: reason" until it is written again). Sealing marks it as being worked on.
+// A file that is not p.ID any more stays in the queue.
 func (s *Store) Done(p Pending, reason string) {
+	if now := p; reason != "" && s.look(&now) == nil && (now.Writing || now.ID != p.ID) {
+		s.Later(p)
+		return
+	}
 	s.unqueue(p.key)
 	if reason != "" {
 		s.mu.Lock()
 		s.queue.failed[p.key] = reason
 		s.mu.Unlock()
+	}
+	s.ns.Lock()
+	defer s.ns.Unlock()
+	s.sweep()
+}
+
+// Later says that a file is not worked on any more and waits again.
+func (s *Store) Later(p Pending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.queue.m[p.key]; it != nil {
+		it.sealing = false
 	}
 }
 

@@ -111,7 +111,7 @@ func (s *Store) replaceArchive(c *control, t *thawed, w *found, temp *os.File) e
 	for _, at := range t.names {
 		paths = append(paths, join(at.d.Path(), at.name))
 	}
-	steps, k, err := s.retainStep(t.names[0].d.spot(archiveName(t.names[0].name)), w, paths...)
+	steps, k, err := s.retainStep(t.names[0].d.spot(archiveName(t.names[0].name)), w, true, paths...)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,63 @@
+package fs
+
+import fusefs "github.com/hanwen/go-fuse/v2/fs"
+
+// What go-fuse finds by type assertion. A method it does not find is answered by
+// its default, which for some (Unlink, Rmdir) is success.
+var (
+	_ = fusefs.NodeGetattrer((*dirNode)(nil))
+	_ = fusefs.NodeSetattrer((*dirNode)(nil))
+	_ = fusefs.NodeStatxer((*dirNode)(nil))
+	_ = fusefs.NodeStatfser((*dirNode)(nil))
+	_ = fusefs.NodeGetxattrer((*dirNode)(nil))
+	_ = fusefs.NodeSetxattrer((*dirNode)(nil))
+	_ = fusefs.NodeListxattrer((*dirNode)(nil))
+	_ = fusefs.NodeRemovexattrer((*dirNode)(nil))
+	_ = fusefs.NodeLookuper((*dirNode)(nil))
+	_ = fusefs.NodeMkdirer((*dirNode)(nil))
+	_ = fusefs.NodeMknoder((*dirNode)(nil))
+	_ = fusefs.NodeSymlinker((*dirNode)(nil))
+	_ = fusefs.NodeLinker((*dirNode)(nil))
+	_ = fusefs.NodeUnlinker((*dirNode)(nil))
+	_ = fusefs.NodeRmdirer((*dirNode)(nil))
+	_ = fusefs.NodeRenamer((*dirNode)(nil))
+	_ = fusefs.NodeCreater((*dirNode)(nil))
+	_ = fusefs.NodeTmpfiler((*dirNode)(nil))
+	_ = fusefs.NodeOpendirHandler((*dirNode)(nil))
+
+	_ = fusefs.FileReaddirenter((*dirHandle)(nil))
+	_ = fusefs.FileLookuper((*dirHandle)(nil))
+	_ = fusefs.FileSeekdirer((*dirHandle)(nil))
+	_ = fusefs.FileFsyncdirer((*dirHandle)(nil))
+	_ = fusefs.FileReleasedirer((*dirHandle)(nil))
+
+	_ = fusefs.NodeGetattrer((*fileNode)(nil))
+	_ = fusefs.NodeSetattrer((*fileNode)(nil))
+	_ = fusefs.NodeStatxer((*fileNode)(nil))
+	_ = fusefs.NodeStatfser((*fileNode)(nil))
+	_ = fusefs.NodeGetxattrer((*fileNode)(nil))
+	_ = fusefs.NodeSetxattrer((*fileNode)(nil))
+	_ = fusefs.NodeListxattrer((*fileNode)(nil))
+	_ = fusefs.NodeRemovexattrer((*fileNode)(nil))
+	_ = fusefs.NodeOpener((*fileNode)(nil))
+	_ = fusefs.NodeCopyFileRanger((*fileNode)(nil))
+
+	_ = fusefs.NodeGetattrer((*otherNode)(nil))
+	_ = fusefs.NodeSetattrer((*otherNode)(nil))
+	_ = fusefs.NodeStatxer((*otherNode)(nil))
+	_ = fusefs.NodeStatfser((*otherNode)(nil))
+	_ = fusefs.NodeGetxattrer((*otherNode)(nil))
+	_ = fusefs.NodeSetxattrer((*otherNode)(nil))
+	_ = fusefs.NodeListxattrer((*otherNode)(nil))
+	_ = fusefs.NodeRemovexattrer((*otherNode)(nil))
+	_ = fusefs.NodeReadlinker((*otherNode)(nil))
+
+	_ = fusefs.FileReader((*fileHandle)(nil))
+	_ = fusefs.FileWriter((*fileHandle)(nil))
+	_ = fusefs.FileFlusher((*fileHandle)(nil))
+	_ = fusefs.FileFsyncer((*fileHandle)(nil))
+	_ = fusefs.FileAllocater((*fileHandle)(nil))
+	_ = fusefs.FileLseeker((*fileHandle)(nil))
+	_ = fusefs.FileReleaser((*fileHandle)(nil))
+	_ = fusefs.FilePassthroughFder(passHandle{})
+)
