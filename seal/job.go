@@ -85,14 +85,14 @@ func (l *Sealer) conclude(ctx context.Context, p store.Pending, stored int64, er
 	case ctx.Err() != nil && !plain:
 		return nil
 	case transient(err) || l.touched(p):
-		l.s.Later(p)
+		l.s.Later(p, "")
 		l.settler.putOff(p, time.Now().Add(l.o.Settle))
 		return []outcome{{p: p, Event: Event{Path: o.Path}, again: true}}
 	case plain:
 		o.Stored, o.Reason = 0, string(reason)
 		l.s.Done(p, o.Reason)
 	case storeFault(err):
-		l.s.Later(p)
+		l.s.Later(p, err.Error()+"; tried again later")
 		l.settler.backOff(p, time.Now())
 		o.Stored, o.Err, o.again, o.fault = 0, err, true, true
 		l.o.Log.Warn("not sealed, tried again later", "file", o.Path, "error", err)

@@ -31,6 +31,7 @@ type item struct {
 	queued  time.Time
 	settled time.Time
 	sealing bool
+	trouble string // with the store, at the last try
 	// What the file was when it was opened; closed like that it leaves again. nil: it was made or written.
 	before *archive.FileIdentity
 }
@@ -68,7 +69,7 @@ func (s *Store) enqueue(st *unix.Statx_t, d *Dir, name string, written bool) {
 	if written {
 		it.before = nil
 	}
-	it.sealing = false
+	it.sealing, it.trouble = false, ""
 	delete(s.queue.failed, k)
 	write := it.path != path
 	it.path = path
@@ -304,6 +305,8 @@ func (s *Store) state(k key) string {
 		return "plain"
 	case it.sealing:
 		return "sealing"
+	case it.trouble != "":
+		return "failed: " + it.trouble
 	}
 	return "settling"
 }

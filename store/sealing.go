@@ -101,7 +101,7 @@ func (s *Store) Enqueue(d *Dir, name string) error {
 // A file that is not p.ID any more stays in the queue.
 func (s *Store) Done(p Pending, reason string) {
 	if now := p; reason != "" && s.look(&now) == nil && (now.Writing || now.ID != p.ID) {
-		s.Later(p)
+		s.Later(p, "")
 		return
 	}
 	s.unqueue(p.key)
@@ -115,12 +115,13 @@ func (s *Store) Done(p Pending, reason string) {
 	s.sweep()
 }
 
-// Later says that a file is not worked on any more and waits again.
-func (s *Store) Later(p Pending) {
+// Later says that a file is not worked on any more and waits again; trouble "" or what is shown
+// as "failed: trouble" meanwhile.
+func (s *Store) Later(p Pending, trouble string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if it := s.queue.m[p.key]; it != nil {
-		it.sealing = false
+		it.sealing, it.trouble = false, trouble
 	}
 }
 

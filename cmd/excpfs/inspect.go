@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"excpfs/archive"
+	"excpfs/codec"
+	"excpfs/store"
+)
+
+const inspectHelp = `
+usage: excpfs inspect [--json] STORE/PATH
+
+Shows how each tensor of one compressed file is stored: its type and shape, how
+it is encoded, the bytes before and after, and the relative RMS error (0: every
+bit is kept). Encodings: same (equal to the base's), exact, delta (exact
+difference to the base), residual (base plus few values), codebook (few values).
+
+Example:
+  excpfs inspect /data/store/run1/checkpoint-600/model.safetensors
+`
+
+type inspection struct {
+	Path    string       `json:"path"`
+	ID      string       `json:"id"`
+	Logical int64        `json:"logical"`
+	Stored  int64        `json:"stored"`
+	Profile string       `json:"profile"`
+	Depth   int          `json:"depth"`
+	Needs   []dependency `json:"needs"`
+	Tensors []tensorLine `json:"tensors"`
+}
+
+type dependency struct {
+	Role string `json:"role"`
+	ID   string `json:"id"`
+	Hint string `json:"hint"`
+}
+
+type tensorLine struct {
+	Name    string  `json:"name"`
+	DType   string  `json:"dtype"`
+	Shape   []int64 `json:"shape"`
+	Method  string  `json:"method"`
+	Logical int64   `json:"logical"`
+	Stored  int64   `json:"stored"`
+	Chunks  int     `json:"chunks"`
+	Error   float64 `json:"error"`
+}
+
+func runInspect(_ context.Context, args []string) error {
+	f := newFlags("inspect", inspectHelp)
+	asJSON := f.Bool("json", false, "print a JSON object")
+	rest, err := parse(f, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	s, p, err := openForReading(rest[0], 0)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var in *inspection
+	err = walk(s, p.path, func(t item) error {
+		if t.path != p.path && t.path+archiveSuffix != p.path {
+			return usagef("%s is a folder; inspect shows one file, excpfs ls lists many", rest[0])
+		}
+		if !t.isRegular() || t.entry.Form != store.Sealed {
+			state := t.attr("state")
+			return fmt.Errorf("%s is not compressed (%s): there is nothing to inspect", rest[0], state)
+		}
+		r, err := s.OpenArchive(t.path)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		in = inspect(t, r)
+		return nil
+	})
+	if err != nil || in == nil {
+		return explain(err)
+	}
+	if *asJSON {
+		return printJSON(in)
+	}
+	return in.print()
+}
+
+func inspect(t item, r *archive.Reader) *inspection {
+	ix := r.Index()
+	in := &inspection{Path: t.path, ID: fmt.Sprintf("%x", ix.ID), Logical: ix.Size, Stored: t.stored(),
+		Profile: formatProfile(ix.Profile), Depth: int(ix.Depth), Needs: []dependency{}, Tensors: []tensorLine{}}
+	for _, d := range ix.Deps {
+		in.Needs = append(in.Needs, dependency{roleName(d.Role), fmt.Sprintf("%x", d.ID), d.Hint})
+	}
+	for _, t := range ix.Tensors {
+		stored := int64(t.Model.Length)
+		for _, b := range t.Chunks {
+			stored += int64(b.Length)
+		}
+		for _, b := range t.Supports {
+			stored += int64(b.Length)
+		}
+		in.Tensors = append(in.Tensors, tensorLine{t.Name, t.DType.String(), t.Shape, methodName(t.Method), t.Length,
+			stored, len(t.Chunks), t.Error})
+	}
+	return in
+}
+
+func methodName(m uint8) string {
+	names := map[codec.Method]string{codec.Same: "same", codec.Exact: "exact", codec.Delta: "delta",
+		codec.Residual: "residual", codec.Codebook: "codebook"}
+	if n, ok := names[codec.Method(m)]; ok {
+		return n
+	}
+	return fmt.Sprintf("method %d", m)
+}
+
+func roleName(r archive.Role) string {
+	switch r {
+	case archive.RoleBase:
+		return "base"
+	case archive.RoleWeights:
+		return "weights"
+	case archive.RoleWeightsBase:
+		return "base of the weights"
+	}
+	return fmt.Sprintf("role %d", r)
+}
+
+func (in *inspection) print() error {
+	fmt.Printf("%s\n%s, %s on disk, ratio %s, %s, depth %d, content %s\n", in.Path, formatSize(in.Logical),
+		formatSize(in.Stored), formatRatio(in.Logical, in.Stored), in.Profile, in.Depth, in.ID)
+	for _, d := range in.Needs {
+		fmt.Printf("needs as %s: %s (content %s)\n", d.Role, d.Hint, d.ID)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "\ntensor\tdtype\tshape\tmethod\tlogical\tstored\tratio\terror")
+	for _, t := range in.Tensors {
+		shape := strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ",")
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.3g\n", t.Name, t.DType, shape, t.Method, formatSize(t.Logical),
+			formatSize(t.Stored), formatRatio(t.Logical, t.Stored), t.Error)
+	}
+	return w.Flush()
+}
