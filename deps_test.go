@@ -31,6 +31,7 @@ var arrows = []struct{ folder, imports string }{
 	{"cmd/excpfs", "archive cache codec decode encode fs host safetensors seal store tensor"},
 	{"tests", "archive cache codec decode encode fs host safetensors seal store tensor"},
 	{"tests/bench", "archive cache codec decode encode fs host safetensors seal store tensor"},
+	{"tests/hashes", "archive cache decode"},
 }
 
 // only names the packages that may import a module of others at all.

@@ -2,9 +2,13 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
+
+	"excpfs/archive"
+	"excpfs/tensor"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,6 +82,17 @@ func (d *Dir) changeXattr(name, attr string, change func(host string) error) err
 	return change(w.host)
 }
 
+// errorText is the relative RMS error by role, of the roles that the file has.
+func errorText(sum *archive.Summary) string {
+	var roles []string
+	for role, e := range sum.Error {
+		if !math.IsNaN(e) {
+			roles = append(roles, fmt.Sprintf("%s %.4g", tensor.Role(role), e))
+		}
+	}
+	return strings.Join(roles, ", ")
+}
+
 // virtual gives the attributes that nothing on the host stands for. Needs ns.
 func (d *Dir) virtual(w *found) map[string]string {
 	s := d.s
@@ -99,7 +114,7 @@ func (d *Dir) virtual(w *found) map[string]string {
 	m["profile"] = sum.Profile.Name
 	m["depth"] = strconv.Itoa(int(sum.Depth))
 	m["ratio"] = fmt.Sprintf("%.2f", float64(sum.Size)/float64(max(stored, 1)))
-	m["error"] = fmt.Sprintf("weights %.4g, exp_avg %.4g, exp_avg_sq %.4g", sum.Error[0], sum.Error[1], sum.Error[2])
+	m["error"] = errorText(sum)
 	if len(sum.Deps) > 0 {
 		m["base"] = s.cat.pathOf(sum.Deps[0].ID, sum.Deps[0].Hint)
 	}
