@@ -20,6 +20,8 @@ func TestReference(t *testing.T) {
 			chain := chainOf(t, "dev")
 			ref := t.TempDir()
 			must(t, python, "python/excp_reference.py", chain, ref, "--alpha", alpha)
+			script := t.TempDir()
+			must(t, python, "python/excp_reference.py", chain, script, "--alpha", alpha, "--script")
 			m := mount(t, "--alpha", alpha)
 			for _, c := range checkpoints(t, chain) {
 				m.add(t, c)
@@ -29,7 +31,7 @@ func TestReference(t *testing.T) {
 			if r.code != 0 {
 				t.Errorf("not what the paper gives\n%v", r)
 			}
-			sizes(t, m, chain, ref, alpha)
+			sizes(t, m, chain, ref, script, alpha)
 			losses(t, m.point, ref)
 		})
 	}
@@ -44,25 +46,31 @@ func minGain(chain string) float64 {
 	return 1.15
 }
 
-func sizes(t *testing.T, m *mounted, chain, ref, alpha string) {
+func sizes(t *testing.T, m *mounted, chain, ref, script, alpha string) {
 	needProgram(t, "7z")
-	t.Logf("table: alpha %s      original    reference + 7z          excpfs     gain", alpha)
+	t.Logf("table: alpha %s      original    reference + 7z          excpfs     gain   (authors' script + 7z)", alpha)
 	for i, c := range checkpoints(t, chain) {
 		step := strings.TrimPrefix(filepath.Base(c), "checkpoint-")
-		packed := filepath.Join(ref, step+".packed")
-		must(t, "7z", "a", "-mx=9", "-bd", packed+".7z", packed)
-		original, theirs, ours := int64(0), sizeOf(t, packed+".7z"), int64(0)
+		original, theirs, ours := int64(0), zipped(t, filepath.Join(ref, step+".packed")), int64(0)
 		for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
 			original += sizeOf(t, filepath.Join(c, name))
 			ours += sizeOf(t, filepath.Join(m.store, filepath.Base(c), name+".excp"))
 		}
 		gain := float64(theirs) / float64(ours)
-		t.Logf("table: step %-6s %12d %8d (%5.2fx) %8d (%5.2fx)  %.3fx", step, original,
-			theirs, float64(original)/float64(theirs), ours, float64(original)/float64(ours), gain)
+		authors := zipped(t, filepath.Join(script, step+".packed"))
+		t.Logf("table: step %-6s %12d %8d (%5.2fx) %8d (%5.2fx)  %.3fx  (%d, %.2fx)", step, original,
+			theirs, float64(original)/float64(theirs), ours, float64(original)/float64(ours), gain,
+			authors, float64(original)/float64(authors))
 		if i > 0 && gain < minGain(chain) {
 			t.Errorf("step %s: %.3f times smaller than the reference, less than %.2f", step, gain, minGain(chain))
 		}
 	}
+}
+
+func zipped(t *testing.T, path string) int64 {
+	t.Helper()
+	must(t, "7z", "a", "-mx=9", "-bd", path+".7z", path)
+	return sizeOf(t, path+".7z")
 }
 
 func sizeOf(t *testing.T, path string) int64 {
