@@ -19,6 +19,7 @@ var arrows = []struct{ folder, imports string }{
 	{".", ""},
 	{"tensor", ""},
 	{"safetensors", "tensor"},
+	{"torchfile", "tensor"},
 	{"archive", "tensor"},
 	{"codec", "tensor"},
 	{"cache", ""},

@@ -118,7 +118,7 @@ func BenchmarkResidual(b *testing.B) {
 		var pos []uint32
 		sym := make([]uint8, c.n)
 		report(b, 4*c.n, func() {
-			copy(dst, c.base)
+			Copy(dst, c.base)
 			var err error
 			if pos, err = c.sup.Decode(pos[:0], c.psup, 0, c.n, nil); err != nil {
 				b.Fatal(err)

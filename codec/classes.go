@@ -77,8 +77,10 @@ func (p profile) sums(class []uint8) (sums [levels][]float64, lines [levels]int)
 	}
 	for i, c := range class {
 		lines[c]++
-		for b, n := range p.line(i) {
-			sums[c][b] += float64(n)
+		line := p.line(i)
+		sum := sums[c][:len(line)]
+		for b, n := range line {
+			sum[b] += float64(n)
 		}
 	}
 	return sums, lines
@@ -99,14 +101,14 @@ func (p profile) move(class []uint8) {
 		own[c] = math.Log2(float64(len(class)) / float64(lines[c]))
 	}
 	for i, c := range class {
-		best := math.Inf(1)
+		best, line := math.Inf(1), p.line(i)
 		for k := max(0, int(c)-2); k <= min(levels-1, int(c)+2); k++ {
 			if lines[k] == 0 {
 				continue
 			}
-			bits := own[k]
-			for b, n := range p.line(i) {
-				bits += float64(n) * sums[k][b]
+			bits, each := own[k], sums[k][:len(line)]
+			for b, n := range line {
+				bits += float64(n) * each[b]
 			}
 			if bits < best {
 				best, class[i] = bits, uint8(k)

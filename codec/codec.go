@@ -63,3 +63,10 @@ func ChunkElems(d tensor.DType, shape []int64) int64 {
 	}
 	return elems / cols * cols
 }
+
+// Copy is copy for what is read soon: a chunk that is copied at once bypasses the
+// processor's caches.
+func Copy(dst, src []byte) int {
+	n := copy(dst[:min(len(dst), ChunkBytes/2)], src)
+	return n + copy(dst[n:], src[n:])
+}

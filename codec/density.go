@@ -5,8 +5,9 @@ import "math"
 // density is how one class of a chunk is coded: the gaps between its elements, or,
 // when full, between the elements that are missing.
 type density struct {
-	full bool
-	code golomb // m 0: there is no such element
+	full  bool
+	code  golomb // m 0: there is no such element
+	codes *codes // for decoding
 }
 
 // divisors are the Golomb parameters a byte can name: 0 to 16, then eight an octave.

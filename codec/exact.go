@@ -2,6 +2,7 @@ package codec
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"excpfs/tensor"
@@ -29,10 +30,6 @@ func EncodeExact(dst, src, base []byte, d tensor.DType) []byte {
 	b := newBuffer(len(src))
 	defer buffers.Put(b)
 	c := candidates{dst: dst, mark: len(dst), size: len(src) + 2}
-	c.take(exactPlanes, 1, func(p []byte) []byte {
-		split(b.data, src, k)
-		return appendPlanes(p, b.data, k.width)
-	})
 	if base != nil && len(base) == len(src) {
 		differences(b.data, src, base, k)
 		gain := lengthGain
@@ -48,6 +45,13 @@ func EncodeExact(dst, src, base []byte, d tensor.DType) []byte {
 			return appendLengths(p, b.data, k.width, int(gain*float64(c.size)))
 		})
 	}
+	c.take(exactPlanes, 1, func(p []byte) []byte {
+		split(b.data, src, k)
+		if c.size < len(src) && leastPlanes(b.data, k.width) >= c.size {
+			return nil
+		}
+		return appendPlanes(p, b.data, k.width)
+	})
 	if c.worthZstd(src, k) {
 		c.take(exactZstd, 1, func(p []byte) []byte { return appendZstd(p, src) })
 	}
@@ -112,7 +116,7 @@ func decodeExact(dst, src, base []byte, k kind) error {
 		if len(src) != len(dst) {
 			return fmt.Errorf("%w: %d bytes where %d belong", ErrCorrupt, len(src), len(dst))
 		}
-		copy(dst, src)
+		Copy(dst, src)
 		return nil
 	case exactZstd:
 		return parseZstd(dst, src)
@@ -170,6 +174,18 @@ func appendPlanes(dst, planes []byte, w int) []byte {
 		dst = appendPacked(dst, planes[p*n:p*n+n], exactGain)
 	}
 	return dst
+}
+
+// leastPlanes is a size that appendPlanes is not below.
+func leastPlanes(planes []byte, w int) (size int) {
+	n := len(planes) / w
+	for p := range w {
+		for b := range slices.Chunk(planes[p*n:p*n+n], packBlock) {
+			h := histogram(b)
+			size += int(entropyBits(h[:], len(b)) / 8)
+		}
+	}
+	return size
 }
 
 func parsePlanes(planes, src []byte, w int) error {

@@ -7,7 +7,6 @@ import (
 	"math/bits"
 	"sync"
 
-	"github.com/klauspost/compress/fse"
 	"github.com/klauspost/compress/huff0"
 )
 
@@ -23,9 +22,9 @@ const (
 const (
 	// packBlock is the most bytes that share one table.
 	packBlock = 128 << 10
-	// fseGain is how much smaller fse has to be to be taken: it decodes four times slower than
-	// huff0. exactGain is the same for large blocks of exact payloads, where every element has a symbol.
-	fseGain   = 0.993
+	// fseGain is how much smaller fse has to be to be taken: it decodes at half the speed of huff0.
+	// exactGain is the same for large blocks of exact payloads, where every element has a symbol.
+	fseGain   = 0.995
 	exactGain = 0.95
 	// huff4Min is the block size from which on four streams are worth their six bytes.
 	huff4Min = 4096
@@ -33,11 +32,13 @@ const (
 
 // packer is the scratch of packing and unpacking.
 type packer struct {
-	huff *huff0.Scratch
-	fse  *fse.Scratch
+	huff    *huff0.Scratch
+	table   fseTable
+	encoder fseEncoder
+	out     []byte
 }
 
-var packers = sync.Pool{New: func() any { return &packer{new(huff0.Scratch), new(fse.Scratch)} }}
+var packers = sync.Pool{New: func() any { return &packer{huff: new(huff0.Scratch)} }}
 
 // appendPacked appends bytes of small entropy in blocks, each in the shortest way; gain is
 // fseGain or exactGain.
@@ -85,7 +86,7 @@ func (p *packer) block(dst, src []byte, gain float64) []byte {
 	w := lenBits(top)
 	raw := (len(src)*w + 7) / 8
 	if entropy := int(entropyBits(h[:], len(src)) / 8); kinds > 1 && entropy < raw-raw/256 {
-		if method, coded := p.entropy(src, entropy, raw, gain); coded != nil {
+		if method, coded := p.entropy(src, &h, entropy, raw, gain); coded != nil {
 			dst = binary.AppendUvarint(append(dst, method), uint64(len(coded)))
 			return append(dst, coded...)
 		}
@@ -95,7 +96,7 @@ func (p *packer) block(dst, src []byte, gain float64) []byte {
 
 // entropy codes a block by huff0 or, where that is smaller by the gain, fse; nil when neither
 // stays below limit.
-func (p *packer) entropy(src []byte, entropy, limit int, gain float64) (method byte, coded []byte) {
+func (p *packer) entropy(src []byte, h *[256]uint32, entropy, limit int, gain float64) (method byte, coded []byte) {
 	p.huff.Reuse = huff0.ReusePolicyNone
 	var out []byte
 	var err error
@@ -114,11 +115,10 @@ func (p *packer) entropy(src []byte, entropy, limit int, gain float64) (method b
 	if float64(entropy)+4 >= best*gain {
 		return method, coded
 	}
-	p.fse.TableLog = 12
-	p.fse.MaxSymbolValue = 0
-	out, err = fse.Compress(src, p.fse)
-	if n := len(out) + lenUvarint(len(out)); err == nil && float64(n) < best*gain {
-		return packFSE, out
+	p.table.fit(h, len(src))
+	p.out = p.encoder.append(p.table.append(p.out[:0]), src, &p.table)
+	if n := len(p.out) + lenUvarint(len(p.out)); float64(n) < best*gain {
+		return packFSE, p.out
 	}
 	return method, coded
 }
@@ -155,34 +155,27 @@ func (p *packer) unblock(dst, src []byte) ([]byte, error) {
 
 // decode fills dst, which may be followed by other data in memory, exactly.
 func (p *packer) decode(dst, coded []byte, method byte) error {
-	out, err := p.symbols(dst[:0:len(dst)], coded, method)
-	if err != nil {
-		return err
-	}
-	if len(out) != len(dst) {
-		return fmt.Errorf("block of %d bytes where %d belong", len(out), len(dst))
-	}
 	if method == packFSE {
-		copy(dst, out)
-	}
-	return nil
-}
-
-// symbols decodes at most cap(dst) bytes, for Huffman codes into dst.
-func (p *packer) symbols(dst, coded []byte, method byte) ([]byte, error) {
-	if method == packFSE {
-		p.fse.DecompressLimit = cap(dst) + 1
-		return fse.Decompress(coded, p.fse)
+		coded, err := p.table.read(coded)
+		if err != nil {
+			return err
+		}
+		return p.table.decode(dst, coded)
 	}
 	h, coded, err := huff0.ReadTable(coded, p.huff)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.huff = h
+	decompress := h.Decoder().Decompress4X
 	if method == packHuff1 {
-		return h.Decoder().Decompress1X(dst, coded)
+		decompress = h.Decoder().Decompress1X
 	}
-	return h.Decoder().Decompress4X(dst, coded)
+	out, err := decompress(dst[:0:len(dst)], coded)
+	if err == nil && len(out) != len(dst) {
+		err = fmt.Errorf("block of %d bytes where %d belong", len(out), len(dst))
+	}
+	return err
 }
 
 // histogram counts in four tables, so that runs of one byte do not wait for each other.

@@ -96,16 +96,23 @@ func unzigzag(v uint64) uint64 { return v>>1 ^ -(v & 1) }
 
 // differences fills d with the zigzag differences of the ordered bits of src and base.
 func differences(d, src, base []byte, k kind) {
-	if k.width == 4 && k.float {
+	le := binary.LittleEndian
+	switch {
+	case k.width == 4 && k.float:
 		for i := 0; i+4 <= len(src); i += 4 {
-			v := int32(ordered32(binary.LittleEndian.Uint32(src[i:])) - ordered32(binary.LittleEndian.Uint32(base[i:])))
-			binary.LittleEndian.PutUint32(d[i:], uint32(v<<1^v>>31))
+			v := int32(ordered32(le.Uint32(src[i:i+4])) - ordered32(le.Uint32(base[i:i+4])))
+			le.PutUint32(d[i:i+4], uint32(v<<1^v>>31))
 		}
-		return
-	}
-	for i := 0; i < len(src); i += k.width {
-		v := ordered(load(src[i:], k.width), k) - ordered(load(base[i:], k.width), k)
-		store(d[i:], k.width, zigzag(v, k.width))
+	case k.width == 2 && k.float:
+		for i := 0; i+2 <= len(src); i += 2 {
+			v := int16(ordered16(le.Uint16(src[i:i+2])) - ordered16(le.Uint16(base[i:i+2])))
+			le.PutUint16(d[i:i+2], uint16(v<<1^v>>15))
+		}
+	default:
+		for i := 0; i < len(src); i += k.width {
+			v := ordered(load(src[i:], k.width), k) - ordered(load(base[i:], k.width), k)
+			store(d[i:], k.width, zigzag(v, k.width))
+		}
 	}
 }
 
@@ -152,6 +159,11 @@ func split(planes, src []byte, k kind) {
 
 // merge is the inverse of split.
 func merge(dst, planes []byte, k kind) {
+	mergeFrom(mergeFast(dst, planes, k), dst, planes, k)
+}
+
+// mergeFrom is merge from element i on.
+func mergeFrom(i int, dst, planes []byte, k kind) {
 	n := len(dst) / k.width
 	turn := 0
 	if k.float {
@@ -161,52 +173,27 @@ func merge(dst, planes []byte, k kind) {
 	case 1:
 		copy(dst, planes)
 	case 2:
-		merge16(dst, planes[:n], planes[n:2*n], turn)
+		p0, p1 := planes[:n], planes[n:2*n]
+		for ; i < n; i++ {
+			v := uint16(p0[i]) | uint16(p1[i])<<8
+			binary.LittleEndian.PutUint16(dst[2*i:2*i+2], bits.RotateLeft16(v, turn))
+		}
 	case 4:
-		merge32(dst, planes, n, turn)
+		p0, p1, p2, p3 := planes[:n], planes[n:2*n], planes[2*n:3*n], planes[3*n:4*n]
+		for ; i < n; i++ {
+			v := uint32(p0[i]) | uint32(p1[i])<<8 | uint32(p2[i])<<16 | uint32(p3[i])<<24
+			binary.LittleEndian.PutUint32(dst[4*i:4*i+4], bits.RotateLeft32(v, turn))
+		}
 	case 8:
-		for i := range n {
-			store(dst[8*i:], 8, bits.RotateLeft64(gather64(planes, n, i), turn))
+		for ; i < n; i++ {
+			store(dst[8*i:], 8, bits.RotateLeft64(gather(planes, n, i, 8), turn))
 		}
 	}
 }
 
-// merge16 puts four elements together in a word: the bytes of each plane are spread over
-// it, and all are rotated at once.
-func merge16(dst, p0, p1 []byte, turn int) {
-	n, i := len(p0), 0
-	p1 = p1[:n]
-	for ; i+4 <= n; i += 4 {
-		lo, hi := uint64(binary.LittleEndian.Uint32(p0[i:])), uint64(binary.LittleEndian.Uint32(p1[i:]))
-		v := spread(lo) | spread(hi)<<8
-		if turn != 0 {
-			v = v>>1&0x7fff7fff7fff7fff | v<<15&0x8000800080008000
-		}
-		binary.LittleEndian.PutUint64(dst[2*i:2*i+8], v)
-	}
-	for ; i < n; i++ {
-		v := uint16(p0[i]) | uint16(p1[i])<<8
-		binary.LittleEndian.PutUint16(dst[2*i:], bits.RotateLeft16(v, turn))
-	}
-}
-
-// spread moves four bytes to the even bytes of a word.
-func spread(v uint64) uint64 {
-	v = (v | v<<16) & 0x0000ffff0000ffff
-	return (v | v<<8) & 0x00ff00ff00ff00ff
-}
-
-func merge32(dst, planes []byte, n, turn int) {
-	p0, p1, p2, p3 := planes[:n], planes[n:2*n], planes[2*n:3*n], planes[3*n:4*n]
-	dst = dst[:4*n]
-	for i := range p0 {
-		v := uint32(p0[i]) | uint32(p1[i])<<8 | uint32(p2[i])<<16 | uint32(p3[i])<<24
-		binary.LittleEndian.PutUint32(dst[4*i:4*i+4], bits.RotateLeft32(v, turn))
-	}
-}
-
-func gather64(planes []byte, n, i int) (v uint64) {
-	for p := range 8 {
+// gather is element i of n, of w planes.
+func gather(planes []byte, n, i, w int) (v uint64) {
+	for p := range w {
 		v |= uint64(planes[p*n+i]) << (8 * p)
 	}
 	return v
@@ -214,32 +201,31 @@ func gather64(planes []byte, n, i int) (v uint64) {
 
 // mergeDifferences adds differences in planes to base; dst may be base.
 func mergeDifferences(dst, base, planes []byte, k kind) {
+	sumFrom(sumFast(dst, base, planes, k), dst, base, planes, k)
+}
+
+// sumFrom is mergeDifferences from element i on.
+func sumFrom(i int, dst, base, planes []byte, k kind) {
 	n := len(dst) / k.width
 	switch {
 	case k.float && k.width == 2:
 		p0, p1 := planes[:n], planes[n:2*n]
-		base, dst = base[:2*n], dst[:2*n]
-		for i := range p0 {
+		for ; i < n; i++ {
 			d := uint16(p0[i]) | uint16(p1[i])<<8
 			v := ordered16(binary.LittleEndian.Uint16(base[2*i:2*i+2])) + (d>>1 ^ -(d & 1))
 			binary.LittleEndian.PutUint16(dst[2*i:2*i+2], unordered16(v))
 		}
 	case k.float && k.width == 4:
 		p0, p1, p2, p3 := planes[:n], planes[n:2*n], planes[2*n:3*n], planes[3*n:4*n]
-		base, dst = base[:4*n], dst[:4*n]
-		for i := range p0 {
+		for ; i < n; i++ {
 			d := uint32(p0[i]) | uint32(p1[i])<<8 | uint32(p2[i])<<16 | uint32(p3[i])<<24
 			v := ordered32(binary.LittleEndian.Uint32(base[4*i:4*i+4])) + (d>>1 ^ -(d & 1))
 			binary.LittleEndian.PutUint32(dst[4*i:4*i+4], unordered32(v))
 		}
 	default:
-		for i := range n {
-			d := uint64(0)
-			for p := range k.width {
-				d |= uint64(planes[p*n+i]) << (8 * p)
-			}
+		for ; i < n; i++ {
 			at := i * k.width
-			v := ordered(load(base[at:], k.width), k) + unzigzag(d)
+			v := ordered(load(base[at:], k.width), k) + unzigzag(gather(planes, n, i, k.width))
 			store(dst[at:], k.width, unordered(v, k))
 		}
 	}

@@ -3,30 +3,35 @@ package codec
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"excpfs/tensor"
 )
 
 // Floats converts n elements of a floating dtype to float32 (F64 is rounded).
 func Floats(dst []float32, src []byte, d tensor.DType) []float32 {
-	dst = dst[:0]
+	n := len(src) / d.Width()
+	dst = slices.Grow(dst[:0], n)[:n]
+	le := binary.LittleEndian
 	switch d {
 	case tensor.F32:
-		for ; len(src) >= 4; src = src[4:] {
-			dst = append(dst, math.Float32frombits(binary.LittleEndian.Uint32(src)))
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(src[4*i : 4*i+4]))
 		}
 	case tensor.BF16:
-		for ; len(src) >= 2; src = src[2:] {
-			dst = append(dst, fromBF16(binary.LittleEndian.Uint16(src)))
+		for i := range dst {
+			dst[i] = fromBF16(le.Uint16(src[2*i : 2*i+2]))
 		}
 	case tensor.F16:
-		for ; len(src) >= 2; src = src[2:] {
-			dst = append(dst, fromF16(binary.LittleEndian.Uint16(src)))
+		for i := range dst {
+			dst[i] = fromF16(le.Uint16(src[2*i : 2*i+2]))
 		}
 	case tensor.F64:
-		for ; len(src) >= 8; src = src[8:] {
-			dst = append(dst, float32(math.Float64frombits(binary.LittleEndian.Uint64(src))))
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i : 8*i+8])))
 		}
+	default:
+		return dst[:0]
 	}
 	return dst
 }
@@ -34,21 +39,24 @@ func Floats(dst []float32, src []byte, d tensor.DType) []float32 {
 // Differences is w - base in float32 (in float64, then rounded, for F64).
 func Differences(dst []float32, w, base []byte, d tensor.DType) []float32 {
 	dst = Floats(dst, w, d)
-	if d == tensor.F64 {
+	le := binary.LittleEndian
+	switch d {
+	case tensor.F32:
 		for i := range dst {
-			x := math.Float64frombits(binary.LittleEndian.Uint64(w[8*i:]))
-			dst[i] = float32(x - math.Float64frombits(binary.LittleEndian.Uint64(base[8*i:])))
+			dst[i] -= math.Float32frombits(le.Uint32(base[4*i : 4*i+4]))
 		}
-		return dst
-	}
-	for i := range dst {
-		switch d {
-		case tensor.F32:
-			dst[i] -= math.Float32frombits(binary.LittleEndian.Uint32(base[4*i:]))
-		case tensor.BF16:
-			dst[i] -= fromBF16(binary.LittleEndian.Uint16(base[2*i:]))
-		case tensor.F16:
-			dst[i] -= fromF16(binary.LittleEndian.Uint16(base[2*i:]))
+	case tensor.BF16:
+		for i := range dst {
+			dst[i] -= fromBF16(le.Uint16(base[2*i : 2*i+2]))
+		}
+	case tensor.F16:
+		for i := range dst {
+			dst[i] -= fromF16(le.Uint16(base[2*i : 2*i+2]))
+		}
+	case tensor.F64:
+		for i := range dst {
+			x := math.Float64frombits(le.Uint64(w[8*i : 8*i+8]))
+			dst[i] = float32(x - math.Float64frombits(le.Uint64(base[8*i:8*i+8])))
 		}
 	}
 	return dst

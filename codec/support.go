@@ -242,6 +242,7 @@ func (c *coder) begins(s *Support, src []byte, start int64, n int) error {
 			return fmt.Errorf("%w: class %d is missing", ErrCorrupt, k)
 		}
 		c.dens[k], src = densityOf(src[0]), src[1:]
+		c.dens[k].codes = codesOf(c.dens[k].code.m)
 		if c.left[k] = never; c.dens[k].code.m > 0 {
 			c.left[k] = -1
 		}
@@ -252,18 +253,16 @@ func (c *coder) begins(s *Support, src []byte, start int64, n int) error {
 }
 
 // next reads a gap: at most never, and never behind the end of the stream.
-func (c *coder) next(g *golomb) int {
-	if v := c.bits.peek(); c.bits.pos < c.bits.end {
-		if q := uint(bits.TrailingZeros64(v)); q+g.width < 56 {
-			n, size := g.get56(v, q)
-			c.bits.pos += size
-			return int(n)
-		}
+func (c *coder) next(d *density) int {
+	v := c.bits.peek()
+	if e := d.codes[v%(1<<codesBits)]; e != 0 && c.bits.pos < c.bits.end {
+		c.bits.pos += uint(e.size())
+		return e.step() - 1
 	}
 	if c.bits.over() {
 		return never
 	}
-	return int(min(g.get(&c.bits), never))
+	return int(min(d.code.get(&c.bits), never))
 }
 
 // run decodes the elements of one class at the places [from, to) of the order of columns.
@@ -274,59 +273,69 @@ func (c *coder) run(class, from, to, base int, perm []uint32) {
 	d := &c.dens[class]
 	left := c.left[class]
 	if left < 0 {
-		left = c.next(&d.code)
+		left = c.next(d)
 	}
 	if d.full {
 		for left < to-from {
 			c.emit(from, from+left, base, perm)
 			from += left + 1
-			left = c.next(&d.code)
+			left = c.next(d)
 		}
 		c.emit(from, to, base, perm)
 		c.left[class] = left - (to - from)
 		return
 	}
 	if from+left < to {
-		left = c.sparse(&d.code, from+left, to, base, perm) - from
+		left = c.sparse(d, from+left, to, base, perm) - from
 	}
 	c.left[class] = left - (to - from)
 }
 
 // sparse emits place p and those that the gaps lead to from there, up to end, and returns the
-// first place behind. It is next with as many codes to a load as there are bits for.
-func (c *coder) sparse(g *golomb, p, end, base int, perm []uint32) int {
+// first place behind. It is next with as many codes to a load as there are bits for, two at a
+// time where they are short.
+func (c *coder) sparse(d *density, p, end, base int, perm []uint32) int {
 	src, at := c.bits.src, c.bits.pos
 	v, have := uint64(0), uint(0) // bits at at
-	code := *g
-	out := c.out
+	out, n := c.out[:cap(c.out)], len(c.out)
 	for p < end {
-		col := p
-		if perm != nil {
-			col = int(perm[p])
-		}
-		out = append(out, uint32(base+col))
-		q := uint(bits.TrailingZeros64(v))
-		if q+code.width >= have {
-			if i := at >> 3; at < c.bits.end && i <= uint(len(src)-8) {
+		out[n] = place(p, base, perm)
+		n++
+		if have < codesBits {
+			if i := at >> 3; i <= uint(len(src)-8) {
 				v, have = binary.LittleEndian.Uint64(src[i:])>>(at&7), 64-at&7
-				q = uint(bits.TrailingZeros64(v))
-			}
-			if q+code.width >= have {
-				c.bits.pos, have = at, 0
-				p += c.next(g) + 1
-				at = c.bits.pos
-				continue
 			}
 		}
-		n, size := code.get56(v, q)
-		v >>= size
+		e := d.codes[v%(1<<codesBits)]
+		if e == 0 || have < codesBits {
+			c.bits.pos, have = at, 0
+			p += c.next(d) + 1
+			at = c.bits.pos
+			continue
+		}
+		size := e.size()
+		p += e.step()
+		if e.two() && p < end {
+			out[n] = place(p, base, perm)
+			n++
+			size = e.size2()
+			p += e.step2()
+		}
+		v >>= size & 63
 		have -= size
 		at += size
-		p += int(n) + 1
 	}
 	c.bits.pos = at
-	c.out = out
+	c.out = out[:n]
 	return p
+}
+
+// place is the element at place p of the order of columns.
+func place(p, base int, perm []uint32) uint32 {
+	if perm == nil {
+		return uint32(base + p)
+	}
+	return uint32(base) + perm[p]
 }
 
 // emit appends the columns at [from, to).
@@ -353,7 +362,7 @@ func (c *coder) nestedRun(class int, domain Bitmap, from, to int) {
 		v := domain.word(w, from, to)
 		for v != 0 {
 			if left < 0 {
-				left = c.next(&d.code)
+				left = c.next(d)
 			}
 			n := bits.OnesCount64(v)
 			if left >= n {
@@ -373,7 +382,7 @@ func (c *coder) nestedRun(class int, domain Bitmap, from, to int) {
 				c.emitBits(w, rest&-rest)
 			}
 			v = rest & (rest - 1)
-			left = c.next(&d.code)
+			left = c.next(d)
 		}
 	}
 	c.left[class] = left
@@ -400,13 +409,13 @@ func (c *coder) nestedRow(class *[256]uint8, col []uint8, domain Bitmap, st stri
 			d := &c.dens[k]
 			left := c.left[k]
 			if left < 0 {
-				left = c.next(&d.code)
+				left = c.next(d)
 			}
 			if (left == 0) != d.full {
 				c.out = append(c.out, uint32(i))
 			}
 			if left == 0 {
-				c.left[k] = c.next(&d.code)
+				c.left[k] = c.next(d)
 			} else {
 				c.left[k] = left - 1
 			}

@@ -54,43 +54,48 @@ var sorters = sync.Pool{New: func() any { return new(sorter) }}
 // resize makes b n long; what is in it is left as it is.
 func resize(b []uint8, n int) []uint8 { return slices.Grow(b[:0], n)[:n] }
 
-// classify finds to[class] of each position, in s.class, and counts them. Positions ascend by row.
-func (v *Values) classify(s *sorter, start int64, pos []uint32, to *[maxClasses]uint8) (count [maxClasses]int, err error) {
+// classify finds to[class] of each position, in s.class. Positions ascend by row.
+func (v *Values) classify(s *sorter, start int64, pos []uint32, to *[maxClasses]uint8) error {
 	s.class = resize(s.class, len(pos))
 	if v.none() {
 		clear(s.class)
-		count[0] = len(pos)
-		return count, nil
+		return nil
 	}
 	if start < 0 || start > math.MaxInt64-math.MaxUint32 {
-		return count, fmt.Errorf("%w: chunk at element %d", ErrCorrupt, start)
+		return fmt.Errorf("%w: chunk at element %d", ErrCorrupt, start)
 	}
 	var tab [256]uint8
-	cols, row, first, end := v.grid.Cols, int64(-1), int64(0), int64(0) // [first, end): positions of the row
+	for i, row := 0, int64(-1); i < len(pos); {
+		r := (start + int64(pos[i])) / v.grid.Cols
+		if r >= v.grid.Rows {
+			return fmt.Errorf("%w: position %d is outside the grid", ErrCorrupt, pos[i])
+		}
+		if row < 0 || v.rowClass(r) != v.rowClass(row) {
+			for _, u := range v.runs {
+				tab[u.class] = to[v.class(v.rowClass(r), int(u.class))]
+			}
+		}
+		row = r
+		i += v.classifyRow(s.class[i:], pos[i:], r*v.grid.Cols-start, &tab)
+	}
+	return nil
+}
+
+// classifyRow does the positions of one row, which begins at position first, and returns
+// their number.
+func (v *Values) classifyRow(class []uint8, pos []uint32, first int64, tab *[256]uint8) int {
 	for i, p := range pos {
-		if p := int64(p); p >= end || p < first {
-			r := (start + p) / cols
-			first = r*cols - start
-			end = first + cols
-			if r >= v.grid.Rows {
-				return count, fmt.Errorf("%w: position %d is outside the grid", ErrCorrupt, p)
-			}
-			if row < 0 || v.rowClass(r) != v.rowClass(row) {
-				for _, u := range v.runs {
-					tab[u.class] = to[v.class(v.rowClass(r), int(u.class))]
-				}
-			}
-			row = r
+		at := int64(p) - first
+		if uint64(at) >= uint64(v.grid.Cols) {
+			return i
 		}
 		g := uint8(0)
-		if v.col != nil {
-			g = v.col[int64(p)-first]
+		if col := v.col; at < int64(len(col)) {
+			g = col[at]
 		}
-		g = tab[g] % maxClasses
-		s.class[i] = g
-		count[g]++
+		class[i] = tab[g]
 	}
-	return count, nil
+	return len(pos)
 }
 
 // eachClass is classes as they are.
@@ -108,7 +113,7 @@ func (v *Values) Encode(dst []byte, start int64, pos []uint32, sym []uint8) []by
 	}
 	s := sorters.Get().(*sorter)
 	defer sorters.Put(s)
-	_, _ = v.classify(s, start, pos, &eachClass)
+	_ = v.classify(s, start, pos, &eachClass)
 	kinds := int(maxByte(sym)) + 1
 	hist := make([][]uint32, v.classes)
 	for k := range hist {
@@ -168,18 +173,20 @@ func (v *Values) decode(sym []uint8, src []byte, start int64, pos []uint32) erro
 		g += uint8(cuts >> (k - 1) & 1)
 		groupOf[k] = g
 	}
-	count, err := v.classify(s, start, pos, &groupOf)
-	if err != nil {
+	if err := v.classify(s, start, pos, &groupOf); err != nil {
 		return err
 	}
+	count := histogram(s.class)
 	s.syms = resize(s.syms, len(sym))
 	var next [maxClasses]int
 	for k, at := 0, 0; k <= int(g); k++ {
 		next[k] = at
-		if src, err = unpack(s.syms[at:at+count[k]], src); err != nil {
+		n := int(count[k])
+		var err error
+		if src, err = unpack(s.syms[at:at+n], src); err != nil {
 			return err
 		}
-		at += count[k]
+		at += n
 	}
 	if len(src) > 0 {
 		return errTail(src)

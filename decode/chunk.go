@@ -79,7 +79,7 @@ func (d *decoder) peek(dst []byte, r ref, k int64) bool {
 		return false
 	}
 	defer e.Release()
-	return copy(dst, e.Bytes()) == len(dst)
+	return codec.Copy(dst, e.Bytes()) == len(dst)
 }
 
 // apply turns the base's bytes in dst into those of the tensor.

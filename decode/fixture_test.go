@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,10 @@ func newPart(name string, d tensor.DType, shape ...int64) *part {
 func (w *world) exact(name string, d tensor.DType, shape ...int64) *part {
 	p := newPart(name, d, shape...)
 	p.Method = uint8(codec.Exact)
+	if d == tensor.F32 {
+		w.normal(p.plain)
+		return p
+	}
 	for i := range p.plain {
 		p.plain[i] = byte(w.r.Uint32())
 	}
@@ -139,6 +144,13 @@ func (w *world) exact(name string, d tensor.DType, shape ...int64) *part {
 		w.must(codec.ApplyCodebook(p.plain, d, pos, sym, centres))
 	}
 	return p
+}
+
+// normal fills p with floats as weights are.
+func (w *world) normal(p []byte) {
+	for i := 0; i < len(p); i += 4 {
+		binary.LittleEndian.PutUint32(p[i:], math.Float32bits(float32(w.r.NormFloat64()*0.02)))
+	}
 }
 
 // on makes a part with a base, whose file is dependency i.

@@ -118,7 +118,7 @@ func (d *decoder) above(dst, base []byte, w, b ref, k int64) error {
 	switch codec.Method(w.tensor().Method) {
 	case codec.Same, codec.Delta, codec.Residual:
 		if own, err := w.base(); err == nil && own == b {
-			copy(dst, base)
+			codec.Copy(dst, base)
 			return d.apply(dst, w, k)
 		}
 	}

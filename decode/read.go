@@ -11,6 +11,7 @@ import (
 
 	"excpfs/archive"
 	"excpfs/cache"
+	"excpfs/codec"
 )
 
 // step is how much a copying read asks for at a time: some chunks, so that all
@@ -78,7 +79,7 @@ func (f *File) copyAt(ctx context.Context, p []byte, off int64) (done int, err e
 			return done, err
 		}
 		for _, b := range s.Bufs {
-			done += copy(p[done:], b)
+			done += codec.Copy(p[done:], b)
 		}
 		s.Release()
 	}

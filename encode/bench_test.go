@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"excpfs/archive"
@@ -34,7 +35,8 @@ func BenchmarkEncode(b *testing.B) {
 		for _, workers := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/workers=%d", prof.Name, workers), func(b *testing.B) {
 				b.SetBytes(int64(len(p.data)))
-				for b.Loop() {
+				from, n := cpu(), 0
+				for ; b.Loop(); n++ {
 					in := input(p, prof)
 					in.Src, in.Base, in.Workers = bytes.NewReader(p.data), on.file, workers
 					w, err := archive.NewWriter(io.Discard)
@@ -46,7 +48,15 @@ func BenchmarkEncode(b *testing.B) {
 					}
 					b.ReportMetric(float64(len(p.data))/float64(w.Size()), "ratio")
 				}
+				b.ReportMetric(float64(n)*float64(len(p.data))/1e6/(cpu()-from), "MB/cpu-s")
 			})
 		}
 	}
+}
+
+// cpu is the seconds of processor time that the process took.
+func cpu() float64 {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }

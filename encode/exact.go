@@ -76,7 +76,8 @@ func (e *encoder) sampleExact(ctx context.Context, i, b int) (alone, delta int, 
 
 func (x *exact) decoded(ctx context.Context, s *scratch, sp span) error {
 	err := x.e.readOrig(s, x.i, sp)
-	s.dec = append(s.dec[:0], s.orig...)
+	s.dec = sized(s.dec, len(s.orig))
+	codec.Copy(s.dec, s.orig)
 	return err
 }
 

@@ -171,7 +171,8 @@ var errInexact = errors.New("not representable")
 
 // apply reconstructs what keep has found.
 func (r *residual) apply(s *scratch) error {
-	s.dec = append(s.dec[:0], s.base...)
+	s.dec = sized(s.dec, len(s.base))
+	codec.Copy(s.dec, s.base)
 	s.sym = codec.Assign(s.sym[:0], s.d, s.pos, r.centres)
 	if err := codec.ApplyResidual(s.dec, r.d, s.pos, s.sym, r.centres); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 )
 
 // Info describes one tensor of a file: what it is and where its bytes are.
@@ -38,17 +40,28 @@ func Product(shape []int64) (int64, bool) {
 	return n, true
 }
 
+// Sum is a CRC-32 (IEEE) of the whole payload of a tensor, which stands as a
+// little-endian u32 in the verbatim bytes at each of the offsets. Whether what
+// stands there is right is not the layout's business.
+type Sum struct {
+	Tensor  int     // its index in the layout
+	Offsets []int64 // ascending
+}
+
+const sumLength = 4 // bytes of a checksum
+
 // Layout is a tensor file as an ordered list of extents: the tensors, in the
 // order of their offsets and without overlap; every byte between, before and
 // after them is verbatim.
 type Layout struct {
-	Format  string // "safetensors"
+	Format  string // "safetensors"; "torch", "torch-legacy", "distcp"
 	Size    int64  // of the file in bytes
 	Tensors []Info
+	Sums    []Sum // in the order of the tensors, at most one for each
 }
 
 // Check proves the layout: tensors inside the file, in order, disjoint, with
-// lengths that their types and shapes give.
+// lengths that their types and shapes give; checksums in verbatim bytes, disjoint.
 func (l *Layout) Check() error {
 	at := int64(0)
 	for i, t := range l.Tensors {
@@ -67,7 +80,39 @@ func (l *Layout) Check() error {
 		}
 		at = t.Offset + t.Length
 	}
+	return l.checkSums()
+}
+
+// checkSums relies on the order of the tensors.
+func (l *Layout) checkSums() error {
+	var all []int64
+	for i, s := range l.Sums {
+		if s.Tensor < 0 || s.Tensor >= len(l.Tensors) || i > 0 && s.Tensor <= l.Sums[i-1].Tensor {
+			return fmt.Errorf("checksum %d is of tensor %d, of %d", i, s.Tensor, len(l.Tensors))
+		}
+		for j, off := range s.Offsets {
+			if j > 0 && off <= s.Offsets[j-1] || !l.inGap(off, sumLength) {
+				return fmt.Errorf("checksum of tensor %q at byte %d is out of order or not in verbatim bytes", l.Tensors[s.Tensor].Name, off)
+			}
+		}
+		all = append(all, s.Offsets...)
+	}
+	slices.Sort(all)
+	for i := 1; i < len(all); i++ {
+		if all[i]-all[i-1] < sumLength {
+			return fmt.Errorf("checksums at bytes %d and %d overlap", all[i-1], all[i])
+		}
+	}
 	return nil
+}
+
+// inGap reports whether bytes of the file lie within one gap between tensors.
+func (l *Layout) inGap(off, length int64) bool {
+	if off < 0 || length > l.Size || off > l.Size-length {
+		return false
+	}
+	i := sort.Search(len(l.Tensors), func(i int) bool { return l.Tensors[i].Offset+l.Tensors[i].Length > off })
+	return i == len(l.Tensors) || l.Tensors[i].Offset >= off+length
 }
 
 // Gaps calls fn for each run of verbatim bytes in order.

@@ -77,6 +77,43 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestCheckSums(t *testing.T) {
+	l := Layout{Size: 40, Tensors: []Info{{"a", F32, []int64{2}, 4, 8}, {"none", U8, []int64{0}, 16, 0}, {"b", F32, []int64{1}, 24, 4}}}
+	for _, c := range []struct {
+		name string
+		sums []Sum
+		want string // "": sound
+	}{
+		{"none", nil, ""},
+		{"of no place", []Sum{{0, nil}}, ""},
+		{"at every edge", []Sum{{0, []int64{0, 12}}, {2, []int64{16, 20, 36}}}, ""},
+		{"of no tensor", []Sum{{3, []int64{0}}}, "checksum 0 is of tensor 3, of 3"},
+		{"before the first tensor", []Sum{{-1, []int64{0}}}, "of tensor -1"},
+		{"twice of a tensor", []Sum{{1, nil}, {1, nil}}, "checksum 1 is of tensor 1"},
+		{"out of order", []Sum{{2, nil}, {0, nil}}, "checksum 1 is of tensor 0"},
+		{"offsets out of order", []Sum{{0, []int64{12, 0}}}, `of tensor "a" at byte 0 is out of order`},
+		{"one place twice", []Sum{{0, []int64{12, 12}}}, "at byte 12 is out of order"},
+		{"runs into its tensor", []Sum{{0, []int64{1}}}, "at byte 1 is out of order or not in verbatim bytes"},
+		{"in another tensor", []Sum{{0, []int64{24}}}, "at byte 24"},
+		{"in the end of a tensor", []Sum{{0, []int64{11}}}, "at byte 11"},
+		{"over an empty tensor", []Sum{{0, []int64{14}}}, "at byte 14"},
+		{"beyond the end", []Sum{{0, []int64{37}}}, "at byte 37"},
+		{"far beyond the end", []Sum{{0, []int64{math.MaxInt64}}}, "at byte 9223372036854775807"},
+		{"before the start", []Sum{{0, []int64{-1}}}, "at byte -1"},
+		{"two in one place", []Sum{{0, []int64{12}}, {2, []int64{12}}}, "at bytes 12 and 12 overlap"},
+		{"two that overlap", []Sum{{0, []int64{30}}, {2, []int64{28, 33}}}, "at bytes 28 and 30 overlap"},
+	} {
+		l.Sums = c.sums
+		err := l.Check()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	if err := (&Layout{Size: 3, Tensors: []Info{{"a", U8, []int64{0}, 0, 0}}, Sums: []Sum{{0, []int64{0}}}}).Check(); err == nil {
+		t.Error("a checksum of 4 bytes in a file of 3")
+	}
+}
+
 func TestGaps(t *testing.T) {
 	at := func(off, n int64) Info { return Info{Offset: off, Length: n} }
 	for _, c := range []struct {

@@ -1,0 +1,103 @@
+package torchfile
+
+import (
+	"io"
+	"strings"
+)
+
+// openZip takes one torch zip apart. Names are given below prefix.
+func openZip(r io.ReaderAt, z zipEnd, prefix ...string) (*file, error) {
+	records, err := readRecords(r, z)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*record{}
+	for i := range records {
+		c := &records[i]
+		if byName[c.name] != nil {
+			return nil, malformed("record %q twice", c.name)
+		}
+		byName[c.name] = c
+	}
+	folder, err := findFolder(records, byName)
+	if err != nil {
+		return nil, err
+	}
+	pickle := byName[folder+"data.pkl"]
+	m, object, err := walkRecord(r, pickle)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{format: Format, roots: []root{{object, prefix}}}
+	if little, err := littleEndian(r, byName[folder+"byteorder"]); err != nil || !little {
+		return f, err
+	}
+	if err := nameStorages(object, prefix...); err != nil {
+		return nil, err
+	}
+	taken := map[string]bool{}
+	for _, s := range m.order {
+		if c := byName[folder+"data/"+s.key]; c != nil && c.plain() {
+			f.add(s, c.data, c.len, taken, c.crcs)
+		}
+	}
+	return f, nil
+}
+
+// findFolder is the folder inside the zip that holds everything: torch.save
+// names it after the file, or "archive". It is the first part of the first name.
+func findFolder(records []record, byName map[string]*record) (string, error) {
+	if len(records) == 0 {
+		return "", malformed("no records")
+	}
+	folder, _, ok := strings.Cut(records[0].name, "/")
+	folder += "/"
+	c := byName[folder+"data.pkl"]
+	switch {
+	case !ok || c == nil:
+		return "", malformed("no data.pkl in the zip's folder")
+	case !c.plain():
+		return "", malformed("data.pkl is compressed or encrypted")
+	case c.len > maxPickle:
+		return "", malformed("data.pkl of %d bytes", c.len)
+	}
+	return folder, nil
+}
+
+func walkRecord(r io.ReaderAt, c *record) (*machine, value, error) {
+	s := newSource(r, c.data, c.data+c.len)
+	m, root, err := walk(s)
+	if err == nil && s.left() > 0 {
+		err = malformed("%d bytes after the pickle", s.left())
+	}
+	return m, root, err
+}
+
+// littleEndian reads the record that says so; files without it are.
+func littleEndian(r io.ReaderAt, c *record) (bool, error) {
+	if c == nil {
+		return true, nil
+	}
+	const little = "little"
+	if !c.plain() || c.len != int64(len(little)) {
+		return false, nil
+	}
+	b := make([]byte, c.len)
+	err := readAt(r, b, c.data)
+	return string(b) == little, err
+}
+
+// add makes a storage an extent, if it has a type that fits its bytes.
+func (f *file) add(s *storage, at, length int64, taken map[string]bool, crcs []int64) {
+	d, shape, ok := s.describe(length)
+	name := unique(taken, s)
+	if !ok || len(name) > maxName {
+		return
+	}
+	x := extent{crcs: crcs}
+	x.Name, x.DType, x.Shape, x.Offset, x.Length = name, d, shape, at, length
+	if length == 0 {
+		x.crcs = nil // the CRC of nothing does not change
+	}
+	f.extents = append(f.extents, x)
+}
