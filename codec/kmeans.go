@@ -4,6 +4,9 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // Histogram gathers values for FitCodebook: counts and sums by the leading bits of the float.
@@ -107,15 +110,13 @@ func (h *Histogram) merged(k int) (out []bin) {
 		}
 		return out
 	}
-	sum, sq := 0.0, 0.0
+	var means, counts []float64
 	for _, b := range h.bins {
 		if b.n > 0 {
-			sum += b.sum
-			sq += b.sum * b.sum / b.n
+			means, counts = append(means, b.sum/b.n), append(counts, b.n)
 		}
 	}
-	n := float64(h.n)
-	span := math.Sqrt(max(sq-sum*sum/n, 0)/n) / float64(16*k)
+	span := stat.PopStdDev(means, counts) / float64(16*k)
 	first := math.Inf(-1) // mean of the first bin joined into the last of out
 	for _, b := range h.bins {
 		if b.n == 0 {
@@ -135,12 +136,7 @@ func (h *Histogram) merged(k int) (out []bin) {
 
 // cluster parts bins into at most k runs of least squared error and returns their means.
 func cluster(bins []bin, k int) []float32 {
-	p := prefix{make([]float64, len(bins)+1), make([]float64, len(bins)+1), make([]float64, len(bins)+1)}
-	for i, b := range bins {
-		p.n[i+1] = p.n[i] + b.n
-		p.sum[i+1] = p.sum[i] + b.sum
-		p.sq[i+1] = p.sq[i] + b.sum*b.sum/b.n
-	}
+	p := newPrefix(bins)
 	n := len(bins)
 	k = min(k, n)
 	cost := make([]float64, n+1) // of the first i bins in the runs so far
@@ -198,6 +194,17 @@ func shorten(f float32, drop uint) float32 {
 
 // prefix is running sums of bins: counts, sums, squares of the means.
 type prefix struct{ n, sum, sq []float64 }
+
+func newPrefix(bins []bin) prefix {
+	p := prefix{make([]float64, len(bins)+1), make([]float64, len(bins)+1), make([]float64, len(bins)+1)}
+	for i, b := range bins {
+		p.n[i+1], p.sum[i+1], p.sq[i+1] = b.n, b.sum, b.sum*b.sum/b.n
+	}
+	for _, x := range [][]float64{p.n, p.sum, p.sq} {
+		floats.CumSum(x, x)
+	}
+	return p
+}
 
 // cost is the squared error of bins [i, j) around their mean, less that inside the bins.
 func (p prefix) cost(i, j int) float64 {

@@ -26,7 +26,6 @@ var (
 	_ = fusefs.NodeOpendirHandler((*dirNode)(nil))
 
 	_ = fusefs.FileReaddirenter((*dirHandle)(nil))
-	_ = fusefs.FileLookuper((*dirHandle)(nil))
 	_ = fusefs.FileSeekdirer((*dirHandle)(nil))
 	_ = fusefs.FileFsyncdirer((*dirHandle)(nil))
 	_ = fusefs.FileReleasedirer((*dirHandle)(nil))

@@ -23,18 +23,14 @@ const (
 const blockSize = 1 << 20
 
 // stable is what go-fuse knows a node by. The store's numbers are its own, never the
-// host's, and not used twice; the three that go-fuse reserves are moved aside.
+// host's, and not used twice.
 func stable(a store.Attr) fusefs.StableAttr {
-	ino := a.Ino
-	if ino < 2 || ino == ^uint64(0) {
-		ino ^= 1 << 62
-	}
-	return fusefs.StableAttr{Mode: uint32(a.Mode) & syscall.S_IFMT, Ino: ino}
+	return fusefs.StableAttr{Mode: uint32(a.Mode) & syscall.S_IFMT, Ino: a.Ino}
 }
 
 func fillAttr(out *fuse.Attr, a store.Attr) {
 	*out = fuse.Attr{
-		Ino: stable(a).Ino, Size: a.Size, Blocks: a.Blocks, Blksize: blksize(a),
+		Ino: a.Ino, Size: a.Size, Blocks: a.Blocks, Blksize: blksize(a),
 		Mode: uint32(a.Mode), Nlink: a.Nlink, Owner: fuse.Owner{Uid: a.Uid, Gid: a.Gid},
 		Atime: uint64(a.Atime.Sec), Atimensec: a.Atime.Nsec,
 		Mtime: uint64(a.Mtime.Sec), Mtimensec: a.Mtime.Nsec,
@@ -45,7 +41,7 @@ func fillAttr(out *fuse.Attr, a store.Attr) {
 
 func fillStatx(out *fuse.Statx, a store.Attr) {
 	out.FromStatx(&a.Statx_t)
-	out.Ino, out.Blksize = stable(a).Ino, blksize(a)
+	out.Ino, out.Blksize = a.Ino, blksize(a)
 }
 
 func blksize(a store.Attr) uint32 {

@@ -160,3 +160,31 @@ func TestACL(t *testing.T) {
 		t.Errorf("on the host: %s", got)
 	}
 }
+
+// Extended attributes of files that have no name, or none any more.
+func TestXattrWithoutName(t *testing.T) {
+	modes(t, func(t *testing.T, s setup) {
+		m := mountStore(t, s)
+		writeFile(t, m.path("gone"), []byte("x"))
+		gone, err := unix.Open(m.path("gone"), unix.O_RDWR, 0)
+		ok(t, err)
+		defer unix.Close(gone)
+		ok(t, unix.Unlink(m.path("gone")))
+		unnamed, err := unix.Open(m.Mnt, unix.O_TMPFILE|unix.O_RDWR, 0o640)
+		ok(t, err)
+		defer unix.Close(unnamed)
+		for _, fd := range []int{gone, unnamed} {
+			ok(t, unix.Fsetxattr(fd, "user.note", []byte("hello"), 0))
+			b := make([]byte, 100)
+			n, err := unix.Fgetxattr(fd, "user.note", b)
+			ok(t, err)
+			wantBytes(t, "user.note", b[:n], []byte("hello"))
+			n, err = unix.Flistxattr(fd, b)
+			ok(t, err)
+			wantBytes(t, "the list", b[:n], []byte("user.note\x00"))
+			ok(t, unix.Fremovexattr(fd, "user.note"))
+			_, err = unix.Fgetxattr(fd, "user.note", b)
+			wantErr(t, err, unix.ENODATA)
+		}
+	})
+}

@@ -53,7 +53,7 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 // open opens by name, or takes what was kept when the name was taken.
 func (n *fileNode) open(flags uint32) (h *store.Handle, a store.Attr, err error) {
 	err = n.named(func(d *store.Dir, name string) error {
-		h, err = d.Open(name, hostFlags(flags))
+		h, err = store.File{Dir: d, Name: name, Ino: n.StableAttr().Ino}.Open(hostFlags(flags))
 		if err != nil {
 			h = nil
 			return err
@@ -128,15 +128,23 @@ func (n *fileNode) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.Se
 
 // setAttr goes by the caller's handle, else by name, else by any handle.
 func (n *fileNode) setAttr(f fusefs.FileHandle, set store.SetAttr) (store.Attr, error) {
-	if _, parent := n.Parent(); f == nil && parent != nil {
-		return n.change(set)
+	h := n.nameless()
+	if f != nil {
+		h = n.borrow(f)
 	}
-	h := n.borrow(f)
 	if h == nil {
-		return store.Attr{}, syscall.ESTALE
+		return n.change(set)
 	}
 	defer h.users.Done()
 	return h.store.SetAttr(set)
+}
+
+// nameless is any open handle where the tree has no name for the file, else nil.
+func (n *fileNode) nameless() *fileHandle {
+	if _, parent := n.Parent(); parent != nil {
+		return nil
+	}
+	return n.borrow(nil)
 }
 
 // linkOpen gives a name to a file without one.

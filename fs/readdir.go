@@ -7,7 +7,6 @@ import (
 
 	"excpfs/store"
 
-	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -19,12 +18,6 @@ type dirHandle struct {
 	mu   sync.Mutex
 	list []store.DirEntry
 	next int
-	last *found // what Readdirent had to look up, for the Lookup that follows
-}
-
-type found struct {
-	name  string
-	entry store.Entry
 }
 
 // load lists the folder with its two dots.
@@ -55,45 +48,7 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 	}
 	e := h.list[h.next]
 	h.next++
-	return &fuse.DirEntry{Name: e.Name, Mode: e.Mode, Ino: h.number(e), Off: uint64(h.next)}, 0
-}
-
-// unknownIno is what libfuse says of a number it does not know: readers skip 0.
-const unknownIno = 0xffffffff
-
-// number is the inode number of an entry. An archive tells it only when opened; what was learned is kept for Lookup.
-func (h *dirHandle) number(e store.DirEntry) uint64 {
-	if e.Ino != 0 {
-		return e.Ino
-	}
-	h.drop()
-	f, err := h.n.dir.Lookup(e.Name)
-	if err != nil {
-		return unknownIno
-	}
-	h.last = &found{e.Name, f}
-	return stable(f.Attr).Ino
-}
-
-// drop gives up what nobody asked for.
-func (h *dirHandle) drop() {
-	if h.last != nil && h.last.entry.Dir != nil {
-		h.last.entry.Dir.Release()
-	}
-	h.last = nil
-}
-
-// Lookup answers the second half of READDIRPLUS.
-func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	h.mu.Lock()
-	last := h.last
-	if last != nil && last.name == name {
-		h.last = nil
-		h.mu.Unlock()
-		return h.n.entry(ctx, last.entry, nil, out)
-	}
-	h.mu.Unlock()
-	return h.n.Lookup(ctx, name, out)
+	return &fuse.DirEntry{Name: e.Name, Mode: e.Mode, Ino: e.Ino, Off: uint64(h.next)}, 0
 }
 
 // Seekdir to the start lists anew.
@@ -118,6 +73,5 @@ func (h *dirHandle) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
 func (h *dirHandle) Releasedir(ctx context.Context, flags uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.drop()
 	h.list = nil
 }

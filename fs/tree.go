@@ -86,6 +86,24 @@ func (n *node) at(f func(d *store.Dir, name string) error) error {
 	return f(p.dir, name)
 }
 
+// exact runs f on the target, which the store checks, until it finds the node there.
+func (n *node) exact(f func(store.File) error) (err error) {
+	for try := range renameTries {
+		time.Sleep(time.Duration(try) * time.Millisecond)
+		err = n.at(func(d *store.Dir, name string) error {
+			file := store.File{Dir: d, Name: name}
+			if name != "" {
+				file.Ino = n.StableAttr().Ino
+			}
+			return f(file)
+		})
+		if !errors.Is(err, syscall.ESTALE) && !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
+	return syscall.ESTALE
+}
+
 // renameTries bounds how often a name is asked for again: a rename changes the
 // host before the tree, and until then a name may be gone or lead elsewhere.
 const renameTries = 5
@@ -159,8 +177,8 @@ func (n *node) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 }
 
 func (n *node) change(set store.SetAttr) (a store.Attr, err error) {
-	err = n.at(func(d *store.Dir, name string) error {
-		a, err = d.SetAttr(name, set)
+	err = n.exact(func(f store.File) error {
+		a, err = f.SetAttr(set)
 		return err
 	})
 	return a, err
@@ -172,10 +190,29 @@ func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
 	return n.t.errno(err)
 }
 
+// xattrs is what they are set on: an entry or an open file.
+type xattrs interface {
+	Getxattr(attr string) ([]byte, error)
+	Listxattr() ([]string, error)
+	Setxattr(attr string, v []byte, flags int) error
+	Removexattr(attr string) error
+}
+
+// xattrs runs f on the entry, or on what has it open where it has no name.
+func (n *node) xattrs(f func(xattrs) error) error {
+	if o, ok := n.Operations().(*fileNode); ok {
+		if h := o.nameless(); h != nil {
+			defer h.users.Done()
+			return f(h.store)
+		}
+	}
+	return n.exact(func(e store.File) error { return f(e) })
+}
+
 func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
 	var v []byte
-	err := n.at(func(d *store.Dir, name string) (err error) {
-		v, err = d.Getxattr(name, attr)
+	err := n.xattrs(func(x xattrs) (err error) {
+		v, err = x.Getxattr(attr)
 		return err
 	})
 	if errors.Is(err, syscall.EOPNOTSUPP) && isACL(attr) {
@@ -194,8 +231,8 @@ func isACL(attr string) bool {
 
 func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
 	var names []string
-	err := n.at(func(d *store.Dir, name string) (err error) {
-		names, err = d.Listxattr(name)
+	err := n.xattrs(func(x xattrs) (err error) {
+		names, err = x.Listxattr()
 		return err
 	})
 	if err != nil {
@@ -209,15 +246,11 @@ func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errn
 }
 
 func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	return n.t.errno(n.at(func(d *store.Dir, name string) error {
-		return d.Setxattr(name, attr, data, int(flags))
-	}))
+	return n.t.errno(n.xattrs(func(x xattrs) error { return x.Setxattr(attr, data, int(flags)) }))
 }
 
 func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
-	return n.t.errno(n.at(func(d *store.Dir, name string) error {
-		return d.Removexattr(name, attr)
-	}))
+	return n.t.errno(n.xattrs(func(x xattrs) error { return x.Removexattr(attr) }))
 }
 
 // fit copies an answer of any length; a dest too small (or empty: a question for the length) gets ERANGE.

@@ -96,6 +96,30 @@ func (h *FS) Removexattr(dir int, name, attr string) error {
 	return unix.Lremovexattr(entry(dir, name), attr)
 }
 
+// Fgetxattr, Flistxattr, Fsetxattr and Fremovexattr are the same for an open file.
+func (h *FS) Fgetxattr(f *os.File, attr string) ([]byte, error) {
+	return grow(func(b []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), attr, b) })
+}
+
+func (h *FS) Flistxattr(f *os.File) ([]string, error) {
+	b, err := grow(func(b []byte) (int, error) { return unix.Flistxattr(int(f.Fd()), b) })
+	return split(b), err
+}
+
+func (h *FS) Fsetxattr(f *os.File, attr string, v []byte, flags int) error {
+	if err := h.ask("setxattr", attr); err != nil {
+		return err
+	}
+	return unix.Fsetxattr(int(f.Fd()), attr, v, flags)
+}
+
+func (h *FS) Fremovexattr(f *os.File, attr string) error {
+	if err := h.ask("removexattr", attr); err != nil {
+		return err
+	}
+	return unix.Fremovexattr(int(f.Fd()), attr)
+}
+
 // CopyMeta gives to the owner, mode, ACLs, xattrs and times of f.
 func (h *FS) CopyMeta(f, to *os.File) error {
 	st, err := h.Stat(int(f.Fd()), "")
@@ -103,6 +127,11 @@ func (h *FS) CopyMeta(f, to *os.File) error {
 		return err
 	}
 	if err := h.Fchown(to, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	// An ACL that it inherited from its folder would let others in.
+	err = h.Fremovexattr(to, "system.posix_acl_access")
+	if err != nil && err != unix.ENODATA && err != unix.EOPNOTSUPP {
 		return err
 	}
 	if err := h.Fchmod(to, uint32(st.Mode)&0o7777); err != nil {
@@ -116,23 +145,19 @@ func (h *FS) CopyMeta(f, to *os.File) error {
 }
 
 func (h *FS) copyXattrs(f, to *os.File) error {
-	from := int(f.Fd())
-	list, err := grow(func(b []byte) (int, error) { return unix.Flistxattr(from, b) })
+	list, err := h.Flistxattr(f)
 	if err == unix.EOPNOTSUPP {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	for _, attr := range split(list) {
-		v, err := grow(func(b []byte) (int, error) { return unix.Fgetxattr(from, attr, b) })
+	for _, attr := range list {
+		v, err := h.Fgetxattr(f, attr)
 		if err != nil {
 			return err
 		}
-		if err := h.ask("setxattr", attr); err != nil {
-			return err
-		}
-		err = unix.Fsetxattr(int(to.Fd()), attr, v, 0)
+		err = h.Fsetxattr(to, attr, v, 0)
 		// Labels of a security module may be set by nobody: the host gave the file its own.
 		if err != nil && !strings.HasPrefix(attr, "security.") {
 			return err

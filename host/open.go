@@ -24,6 +24,21 @@ func (h *FS) OpenDir(dir int, name string) (int, error) {
 	return h.open(dir, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
+// Pin keeps the inode of an entry from being used again until it is closed.
+func (h *FS) Pin(dir int, name string) (int, error) {
+	return h.open(dir, name, unix.O_PATH, 0)
+}
+
+// Written reports whether anybody has a file that is open for reading here open for writing, as far as the host
+// tells: it grants no read lease then.
+func (h *FS) Written(f *os.File) bool {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return err == unix.EAGAIN
+}
+
 // ReadDir opens a held folder for reading its entries.
 func (h *FS) ReadDir(dir int) ([]os.DirEntry, error) {
 	f, err := h.Open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0, ".")

@@ -225,3 +225,25 @@ func TestAside(t *testing.T) {
 		t.Errorf("threads of nice %v are left", after)
 	}
 }
+
+// A file that somebody writes to on the host is left alone until he closes it.
+func TestWrittenOnTheHost(t *testing.T) {
+	r := newRig(t, Options{})
+	b := newModel(32).weights()
+	r.put("a.safetensors", b)
+	f, err := os.OpenFile(filepath.Join(r.s.Path(), "a.safetensors"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := r.l.InPlace(t.Context(), "a.safetensors"); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("%v", err)
+	}
+	if r.sealed("a.safetensors") {
+		t.Fatal("sealed under a writer")
+	}
+	f.Close()
+	if err := r.l.InPlace(t.Context(), "a.safetensors"); err != nil || !r.sealed("a.safetensors") {
+		t.Errorf("not sealed after the writer is gone: %v", err)
+	}
+}

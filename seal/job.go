@@ -48,7 +48,7 @@ func (l *Sealer) work(ctx context.Context, job []store.Pending) []outcome {
 
 // seal makes the archive of one file and puts it in the file's place.
 func (l *Sealer) seal(ctx context.Context, f *folder, u *unit) (stored int64, err error) {
-	if q, ok := l.current(u.pending); !ok || q.Open || q.Writing {
+	if q, ok := l.s.Again(u.pending); !ok || q.Open || q.Writing {
 		return 0, store.ErrBusy // opened since the job began: what was made could not be swapped
 	}
 	l.s.Sealing(u.pending)
@@ -62,16 +62,6 @@ func (l *Sealer) seal(ctx context.Context, f *folder, u *unit) (stored int64, er
 	}
 	defer l.s.Discard(d.temp)
 	return d.size, u.place(d)
-}
-
-// current is what the queue says of a file now.
-func (l *Sealer) current(p store.Pending) (store.Pending, bool) {
-	for _, q := range l.s.Pending() {
-		if keyOf(q) == keyOf(p) {
-			return q, true
-		}
-	}
-	return p, false
 }
 
 // conclude takes the file out of the queue, or leaves it there for later. Of one that is
@@ -93,9 +83,10 @@ func (l *Sealer) conclude(ctx context.Context, p store.Pending, stored int64, er
 		l.s.Done(p, o.Reason)
 	case storeFault(err):
 		l.s.Later(p, err.Error()+"; tried again later")
-		l.settler.backOff(p, time.Now())
 		o.Stored, o.Err, o.again, o.fault = 0, err, true, true
-		l.o.Log.Warn("not sealed, tried again later", "file", o.Path, "error", err)
+		if !l.settler.backOff(p, time.Now()) {
+			l.o.Log.Warn("not sealed, tried again later", "file", o.Path, "error", err)
+		}
 	default:
 		o.Stored, o.Reason, o.Err = 0, err.Error(), err
 		l.o.Log.Warn("stays plain", "file", o.Path, "error", err)
@@ -107,7 +98,7 @@ func (l *Sealer) conclude(ctx context.Context, p store.Pending, stored int64, er
 
 // touched: the file is not what the job began with, so what was found says nothing of it.
 func (l *Sealer) touched(p store.Pending) bool {
-	q, ok := l.current(p)
+	q, ok := l.s.Again(p)
 	return !ok || q.Writing || q.ID != p.ID
 }
 

@@ -7,7 +7,7 @@ import (
 	"excpfs/store"
 )
 
-// tick is how often a queue that is not empty is looked at.
+// tick is how often a queue that is not empty is looked at, if that takes at most a tenth of the time.
 const tick = 200 * time.Millisecond
 
 // lowSpace is the share of free space below which the job that frees most goes first.
@@ -16,47 +16,51 @@ const lowSpace = 0.05
 // Run works until ctx ends, then stops after the swap under way.
 func (l *Sealer) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		worked, asleep, err := l.step(ctx)
-		if err != nil {
-			return err
-		}
-		if !worked {
-			l.rest(ctx, asleep)
+		start := time.Now()
+		worked, empty := l.step(ctx)
+		switch {
+		case worked:
+		case empty:
+			l.sleep(ctx)
+		default: // not at every change: while many files are written there are many
+			pause(ctx, max(tick, 10*time.Since(start)))
 		}
 	}
 	return nil
 }
 
-// step does the first job that is due. asleep: there is nothing to wait for but a new file.
-func (l *Sealer) step(ctx context.Context) (worked, asleep bool, err error) {
+// step does the first job that is due. empty: there is nothing to wait for but a new file.
+func (l *Sealer) step(ctx context.Context) (worked, empty bool) {
 	if err := l.enter(ctx); err != nil {
-		return false, false, nil
+		return false, false
 	}
 	defer l.leave()
 	pending := l.s.Pending()
 	jobs := l.settler.due(time.Now(), pending)
 	if len(jobs) == 0 {
-		return false, len(pending) == 0, nil
+		return false, len(pending) == 0
 	}
 	if l.spaceIsLow() {
 		largestFirst(jobs)
 	}
 	l.work(ctx, jobs[0])
-	return true, false, nil
+	return true, false
 }
 
-// rest waits for the queue to change, or for a tick.
-func (l *Sealer) rest(ctx context.Context, asleep bool) {
-	var at <-chan time.Time
-	if !asleep {
-		t := time.NewTimer(tick)
-		defer t.Stop()
-		at = t.C
-	}
+// sleep waits for the queue to change.
+func (l *Sealer) sleep(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-l.s.Wake():
-	case <-at:
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
@@ -102,7 +106,7 @@ func (l *Sealer) Drain(ctx context.Context) ([]Event, error) {
 			}
 		}
 		if len(job) == 0 {
-			l.rest(ctx, false)
+			pause(ctx, tick)
 		}
 	}
 	return append(plain, l.left(nil)...), ctx.Err()

@@ -42,12 +42,15 @@ func (s *settler) putOff(p store.Pending, until time.Time) {
 	}
 }
 
-// backOff puts a file off for a second, then two, four, up to about four minutes.
-func (s *settler) backOff(p store.Pending, now time.Time) {
-	if w := s.files[keyOf(p)]; w != nil {
-		w.until = now.Add(time.Second << min(w.tries, 8))
-		w.tries++
+// backOff puts a file off for a second, then two, four, up to about four minutes. again: not for the first time.
+func (s *settler) backOff(p store.Pending, now time.Time) (again bool) {
+	w := s.files[keyOf(p)]
+	if w == nil {
+		return false
 	}
+	w.until = now.Add(time.Second << min(w.tries, 8))
+	w.tries++
+	return w.tries > 1
 }
 
 // due returns the jobs whose time has come, the folder that queued first in front.

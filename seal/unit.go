@@ -74,6 +74,9 @@ func (l *Sealer) open(p store.Pending) (*unit, error) {
 	if err == nil && linked(src) {
 		err = stays("more than one hard link")
 	}
+	if err == nil && l.s.Written(src) {
+		err = store.ErrBusy // by somebody outside the mount
+	}
 	if err != nil {
 		src.Close()
 		return nil, err

@@ -38,7 +38,10 @@ func identityOf(st *unix.Statx_t) archive.FileIdentity {
 	return archive.FileIdentity{Ino: st.Ino, Size: int64(st.Size), Mtime: host.Nanos(st.Mtime), Ctime: host.Nanos(st.Ctime)}
 }
 
-// fresh is the inode number of a file that has none from elsewhere. 0 and 1 mean other things to FUSE.
+// reserved numbers mean other things to FUSE.
+func reserved(ino uint64) bool { return ino < 2 || ino == ^uint64(0) }
+
+// fresh is the inode number of a file that has none from elsewhere.
 func (k key) fresh() uint64 {
 	h := fnv.New64a()
 	var b [16]byte
@@ -46,8 +49,8 @@ func (k key) fresh() uint64 {
 	binary.LittleEndian.PutUint64(b[8:], uint64(k.btime))
 	h.Write(b[:])
 	n := mix(h.Sum64())
-	if n < 2 {
-		n += 2
+	if reserved(n) {
+		n ^= 1 << 62
 	}
 	return n
 }
@@ -115,6 +118,8 @@ func (s *Store) inspect(dir int, name, path string, st *unix.Statx_t) (*sealed, 
 	switch {
 	case errors.Is(err, archive.ErrNotArchive):
 		a.is = false
+	case hostError(err): // it may be read another time
+		return nil, err
 	case err != nil:
 		a.err = err
 		s.log.Error("archive cannot be used", "path", path, "reason", err)
@@ -125,6 +130,9 @@ func (s *Store) inspect(dir int, name, path string, st *unix.Statx_t) (*sealed, 
 	return a, nil
 }
 
+// hostError: the host is at fault, not the archive.
+func hostError(err error) bool { return errors.As(err, new(unix.Errno)) }
+
 // number is the inode number users see. s.mu must not be held.
 func (s *Store) number(st *unix.Statx_t, a *sealed) uint64 {
 	k := keyOf(st)
@@ -134,7 +142,7 @@ func (s *Store) number(st *unix.Statx_t, a *sealed) uint64 {
 	switch {
 	case ok:
 		return n
-	case a != nil && a.summary != nil && a.trailer.Ino > 1 && a.trailer.HostIno == k.ino && a.trailer.Btime == k.btime:
+	case a != nil && a.summary != nil && !reserved(a.trailer.Ino) && a.trailer.HostIno == k.ino && a.trailer.Btime == k.btime:
 		return a.trailer.Ino
 	}
 	return k.fresh()

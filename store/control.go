@@ -26,7 +26,7 @@ const formatVersion = 1
 
 // openControl opens .excpfs; nil if there is none, or only the beginnings of one.
 func (s *Store) openControl() (*control, error) {
-	dir, err := s.host.OpenDir(s.root.fd, private)
+	dir, err := s.host.OpenDir(s.root.fd(), private)
 	if err == unix.ENOENT {
 		return nil, nil
 	}
@@ -121,18 +121,18 @@ func (s *Store) existing() *control {
 }
 
 func (s *Store) makeControl() error {
-	before, err := s.host.Stat(s.root.fd, "")
+	before, err := s.host.Stat(s.root.fd(), "")
 	if err != nil {
 		return err
 	}
-	if err := s.host.Mkdir(s.root.fd, private, 0o700); err != nil && err != unix.EEXIST {
+	if err := s.host.Mkdir(s.root.fd(), private, 0o700); err != nil && err != unix.EEXIST {
 		return err
 	}
 	mtime := time.Unix(0, host.Nanos(before.Mtime))
-	if err := s.host.Utimes(s.root.fd, ".", nil, &mtime); err != nil {
+	if err := s.host.Utimes(s.root.fd(), ".", nil, &mtime); err != nil {
 		return err
 	}
-	dir, err := s.host.OpenDir(s.root.fd, private)
+	dir, err := s.host.OpenDir(s.root.fd(), private)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Store) makeControl() error {
 	if err := s.host.SyncDir(dir); err != nil {
 		return err
 	}
-	return s.host.SyncDir(s.root.fd)
+	return s.host.SyncDir(s.root.fd())
 }
 
 // writeFile makes a file durable; not its name.

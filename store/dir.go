@@ -3,6 +3,7 @@ package store
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,9 +11,10 @@ import (
 // Dir is a folder, held by descriptor; one object for each host inode. Release gives up
 // one reference (Lookup, Mkdir and Root give one).
 type Dir struct {
-	s   *Store
-	fd  int // O_PATH
-	key key
+	s    *Store
+	key  key
+	held *dirfd
+	used atomic.Bool // since closeDirs last looked
 
 	// Guarded by s.mu.
 	parent *Dir // nil: the root
@@ -25,7 +27,7 @@ type Dir struct {
 
 // folder holds the folder at a host name of parent. Needs ns.
 func (s *Store) folder(parent *Dir, host, name string) (*Dir, unix.Statx_t, error) {
-	fd, err := s.host.OpenDir(parent.fd, host)
+	fd, err := s.host.OpenDir(parent.fd(), host)
 	if err != nil {
 		return nil, unix.Statx_t{}, err
 	}
@@ -37,14 +39,14 @@ func (s *Store) folder(parent *Dir, host, name string) (*Dir, unix.Statx_t, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := s.dirs[keyOf(&st)]; d != nil {
-		unix.Close(fd)
+		d.held.take(fd)
 		d.refs++
 		if d != s.root {
 			d.place(parent, host, name)
 		}
 		return d, st, nil
 	}
-	d := &Dir{s: s, fd: fd, key: keyOf(&st), refs: 1}
+	d := &Dir{s: s, held: s.dirfd(fd), key: keyOf(&st), refs: 1}
 	d.place(parent, host, name)
 	s.dirs[d.key] = d
 	return d, st, nil
@@ -88,7 +90,7 @@ func (d *Dir) drop() {
 		d.dead = true
 		delete(d.s.dirs, d.key)
 		if !d.lent {
-			unix.Close(d.fd)
+			d.held.close()
 		}
 		d = d.parent
 	}
@@ -98,7 +100,7 @@ func (d *Dir) drop() {
 func (d *Dir) lend() *Dir {
 	if !d.lent && d != d.s.root {
 		d.lent = true
-		runtime.AddCleanup(d, func(fd int) { unix.Close(fd) }, d.fd)
+		runtime.AddCleanup(d, (*dirfd).close, d.held)
 	}
 	return d
 }
@@ -130,7 +132,12 @@ func (d *Dir) path(name func(*Dir) string) string {
 
 // Attr of the folder.
 func (d *Dir) Attr() (Attr, error) {
-	st, err := d.s.host.Stat(d.fd, "")
+	d.s.share()
+	defer d.s.ns.RUnlock()
+	if err := d.there(); err != nil {
+		return Attr{}, err
+	}
+	st, err := d.s.host.Stat(d.fd(), "")
 	if err != nil {
 		return Attr{}, err
 	}
@@ -139,7 +146,7 @@ func (d *Dir) Attr() (Attr, error) {
 
 // Dir opens the folder at a store-relative path ("": the root); the caller releases it.
 func (s *Store) Dir(path string) (*Dir, error) {
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	return s.dirAt(path)
 }
@@ -173,5 +180,12 @@ func (d *Dir) Fsync() error {
 	if d.s.readOnly {
 		return nil
 	}
-	return d.s.host.SyncDir(d.fd)
+	d.s.share()
+	f, err := d.s.host.Open(d.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0, ".")
+	d.s.ns.RUnlock()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.s.host.Sync(f, false)
 }

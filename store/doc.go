@@ -8,7 +8,8 @@
 //	node.work  one thaw of a file at a time; held while decoding
 //	Store.ns   the namespace: shared by what takes one host operation or only looks,
 //	           exclusive for what takes several and for all that gives an archive a name
-//	           or takes one away. Never held while decoding or while waiting for the scan
+//	           or takes one away. Never held while decoding or while waiting for the scan.
+//	           Descriptors of folders hold as long as it is held (dirfd.go)
 //	node.mu    what the handles of a file read from
 //	Store.mu   small state in memory: folders, nodes, queue. Nothing is called under it but closing a descriptor
 //

@@ -18,7 +18,7 @@ func (m *move) exchange() error {
 	var err error
 	switch {
 	case (m.src.a == nil) == (m.dst.a == nil):
-		err = m.s.host.Rename(m.d.fd, m.src.host, m.to.fd, m.dst.host, unix.RENAME_EXCHANGE)
+		err = m.s.host.Rename(m.d.fd(), m.src.host, m.to.fd(), m.dst.host, unix.RENAME_EXCHANGE)
 	case m.src.a != nil:
 		srcHost, dstHost = archiveName(m.toName), esc(m.name)
 		err = m.s.commit([]step{

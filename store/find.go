@@ -27,7 +27,7 @@ type Entry struct {
 type DirEntry struct {
 	Name string
 	Mode uint32 // S_IFMT bits
-	Ino  uint64 // 0: not known without opening
+	Ino  uint64
 }
 
 // found is the host entry that a name stands for.
@@ -45,9 +45,12 @@ func (d *Dir) find(name string) (found, error) {
 	if err := d.known(name); err != nil {
 		return found{}, err
 	}
+	if err := d.there(); err != nil {
+		return found{}, err
+	}
 	w := found{host: esc(name)}
 	var err error
-	if w.st, err = d.s.host.Stat(d.fd, w.host); err != unix.ENOENT {
+	if w.st, err = d.s.host.Stat(d.fd(), w.host); err != unix.ENOENT {
 		return w, err
 	}
 	if sealable(name) {
@@ -72,14 +75,14 @@ func (d *Dir) find(name string) (found, error) {
 // archive looks at a host entry called *.excp: with nil it is none. An entry that is not there is no error,
 // its Ino is 0.
 func (d *Dir) archive(host string) (st unix.Statx_t, a *sealed, err error) {
-	st, err = d.s.host.Stat(d.fd, host)
+	st, err = d.s.host.Stat(d.fd(), host)
 	if err == unix.ENOENT {
 		return unix.Statx_t{}, nil, nil
 	}
 	if _, may := archiveOf(host); err != nil || !may || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return st, nil, err
 	}
-	a, err = d.s.inspect(d.fd, host, host, &st)
+	a, err = d.s.inspect(d.fd(), host, host, &st)
 	if errors.Is(err, unix.ENOENT) {
 		return unix.Statx_t{}, nil, nil
 	}
@@ -94,7 +97,7 @@ func (d *Dir) archive(host string) (st unix.Statx_t, a *sealed, err error) {
 
 // Lookup finds an entry.
 func (d *Dir) Lookup(name string) (Entry, error) {
-	d.s.ns.RLock()
+	d.s.share()
 	defer d.s.ns.RUnlock()
 	w, err := d.find(name)
 	if err != nil {
@@ -121,9 +124,12 @@ func (d *Dir) entry(w found, name string) (Entry, error) {
 
 // ReadDir lists the folder as users see it.
 func (d *Dir) ReadDir() ([]DirEntry, error) {
-	d.s.ns.RLock()
+	d.s.share()
 	defer d.s.ns.RUnlock()
-	list, err := d.s.host.ReadDir(d.fd)
+	if err := d.there(); err != nil {
+		return nil, err
+	}
+	list, err := d.s.host.ReadDir(d.fd())
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +142,7 @@ func (d *Dir) ReadDir() ([]DirEntry, error) {
 			continue
 		}
 		name, rule := unesc(host), 0
-		st, err := d.s.host.Stat(d.fd, host)
+		st, err := d.s.host.Stat(d.fd(), host)
 		var a *sealed
 		if strings.HasSuffix(host, suffix) {
 			st, a, err = d.archive(host)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"excpfs/decode"
 
@@ -18,22 +19,18 @@ type Handle struct {
 	n     *node
 	f     *os.File // nil: opened as an archive
 	write bool
-	keep  bool
+	drops atomic.Bool // told the kernel to drop its pages, and was not read from since
 }
 
 // handle takes over one reference to n, and f.
 func (s *Store) handle(n *node, f *os.File, write bool) *Handle {
-	s.mu.Lock()
-	_, stale := s.stale[n.ino]
-	delete(s.stale, n.ino)
 	if write {
+		s.mu.Lock()
 		n.writers++
-	}
-	s.mu.Unlock()
-	if write {
+		s.mu.Unlock()
 		s.wake()
 	}
-	return &Handle{s: s, n: n, f: f, write: write, keep: !stale}
+	return &Handle{s: s, n: n, f: f, write: write}
 }
 
 // file is the plain file, or nil while sealed.
@@ -43,6 +40,14 @@ func (h *Handle) file() *os.File {
 	}
 	_, f := h.n.current()
 	return f
+}
+
+// host is the host file behind it at the moment, in whatever form.
+func (h *Handle) host() *os.File {
+	if f := h.file(); f != nil {
+		return f
+	}
+	return h.n.arch
 }
 
 // Sealed reports the form at the moment.
@@ -56,9 +61,24 @@ func (h *Handle) Fd() int {
 	return int(h.f.Fd())
 }
 
-// KeepCache is false for the first open after the file's bytes may have changed under the
-// kernel's page cache (a swap), true afterwards.
-func (h *Handle) KeepCache() bool { return h.keep }
+// KeepCache is false while the kernel may have pages from before a swap: until one who was told so reads,
+// since the kernel drops them before it asks for others. Until then others may be told first.
+func (h *Handle) KeepCache() bool {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	_, stale := h.s.stale[h.n.ino]
+	h.drops.Store(stale)
+	return !stale
+}
+
+// dropped notes that pages from before a swap are gone.
+func (h *Handle) dropped() {
+	if h.drops.Load() && h.drops.CompareAndSwap(true, false) {
+		h.s.mu.Lock()
+		delete(h.s.stale, h.n.ino)
+		h.s.mu.Unlock()
+	}
+}
 
 // Attr of the file, also of one that has no name any more.
 func (h *Handle) Attr() (Attr, error) {
@@ -74,6 +94,7 @@ func (h *Handle) Attr() (Attr, error) {
 
 // ReadSlices returns up to n bytes at off: of a sealed file without copying; fewer only at the end of the file.
 func (h *Handle) ReadSlices(ctx context.Context, off int64, n int) (decode.Slices, error) {
+	h.dropped()
 	if h.f == nil {
 		if dec, _ := h.n.current(); dec != nil {
 			return dec.ReadSlices(ctx, off, n)
@@ -89,6 +110,7 @@ func (h *Handle) ReadSlices(ctx context.Context, off int64, n int) (decode.Slice
 
 // ReadAt is io.ReaderAt.
 func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
+	h.dropped()
 	if h.f != nil {
 		return h.f.ReadAt(p, off)
 	}
@@ -180,10 +202,11 @@ func (h *Handle) Flush() error {
 
 // Fsync makes content and queue durable.
 func (h *Handle) Fsync(dataOnly bool) error {
-	if h.f == nil || h.s.readOnly {
+	f := h.file()
+	if f == nil || h.s.readOnly {
 		return nil
 	}
-	if err := h.s.host.Sync(h.f, dataOnly); err != nil {
+	if err := h.s.host.Sync(f, dataOnly); err != nil {
 		return err
 	}
 	return h.s.syncQueue()
@@ -201,10 +224,10 @@ func (h *Handle) Release() {
 			h.s.settle(&st)
 		}
 	}
-	if h.f != nil {
+	h.n.release()
+	if h.f != nil { // last: it keeps the inode, by which the node is known, from being used again
 		h.f.Close()
 	}
-	h.n.release()
 }
 
 // LinkTo gives a file made by Tmpfile a name.
@@ -216,16 +239,16 @@ func (h *Handle) LinkTo(to *Dir, name string) (Entry, error) {
 	if err := to.vacant(name); err != nil {
 		return Entry{}, err
 	}
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	hostName, err := to.free(name)
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := s.host.LinkFile(h.f, to.fd, hostName); err != nil {
+	if err := s.host.LinkFile(h.f, to.fd(), hostName); err != nil {
 		return Entry{}, err
 	}
-	st, err := s.host.Stat(to.fd, hostName)
+	st, err := s.host.Stat(to.fd(), hostName)
 	if err != nil {
 		return Entry{}, err
 	}

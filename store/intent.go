@@ -19,7 +19,7 @@ type spot struct {
 	name   string
 }
 
-func (d *Dir) spot(host string) spot { return spot{d.fd, d.hostPath(), host} }
+func (d *Dir) spot(host string) spot { return spot{d.fd(), d.hostPath(), host} }
 
 func (p spot) String() string { return quote(p.folder) + " " + quote(p.name) }
 
@@ -148,6 +148,9 @@ func (s *Store) commit(steps []step) error {
 // dropIntent removes an intent, or makes it an incomplete one, or remembers it.
 func (s *Store) dropIntent(c *control, name string) {
 	err := s.host.Unlink(c.intents, name)
+	if err == nil { // for good: carried out again, later, it would undo what came after it
+		err = s.host.SyncDir(c.intents)
+	}
 	if err == nil || err == unix.ENOENT {
 		return
 	}
@@ -249,6 +252,6 @@ func (s *Store) undo(steps []step, n int) {
 
 // folderMtime is for the step that restores it.
 func (s *Store) folderMtime(d *Dir) (int64, error) {
-	st, err := s.host.Stat(d.fd, "")
+	st, err := s.host.Stat(d.fd(), "")
 	return host.Nanos(st.Mtime), err
 }

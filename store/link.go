@@ -47,10 +47,10 @@ func (d *Dir) link(name string, to *Dir, toName string) (*node, Entry, error) {
 		}
 		target = archiveName(toName)
 	}
-	if err := s.host.Link(d.fd, w.host, to.fd, target); err != nil {
+	if err := s.host.Link(d.fd(), w.host, to.fd(), target); err != nil {
 		return nil, Entry{}, err
 	}
-	if w.st, err = s.host.Stat(to.fd, target); err != nil {
+	if w.st, err = s.host.Stat(to.fd(), target); err != nil {
 		return nil, Entry{}, err
 	}
 	if w.a != nil && w.a.summary != nil {

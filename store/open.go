@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Create makes (or opens, without O_EXCL) a file; Open opens one. flags are open(2)'s.
+// Create makes (or opens, without O_EXCL) a file. flags are open(2)'s.
 // Opening a sealed file for writing thaws it first (O_TRUNC: a new plain file).
 func (d *Dir) Create(name string, flags int, mode uint32, c Caller) (Entry, *Handle, error) {
 	if err := d.vacant(name); err != nil {
@@ -34,13 +34,13 @@ func (d *Dir) Create(name string, flags int, mode uint32, c Caller) (Entry, *Han
 
 func (d *Dir) create(name string, flags int, mode uint32, c Caller) (Entry, *Handle, error) {
 	s := d.s
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	hostName, err := d.free(name)
 	if err != nil {
 		return Entry{}, nil, err
 	}
-	f, err := s.host.Open(d.fd, hostName, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL, mode&0o7777, name)
+	f, err := s.host.Open(d.fd(), hostName, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL, mode&0o7777&^setID, name)
 	if err != nil {
 		return Entry{}, nil, err
 	}
@@ -52,7 +52,7 @@ func (d *Dir) create(name string, flags int, mode uint32, c Caller) (Entry, *Han
 		st, err = s.host.Stat(int(f.Fd()), "")
 	}
 	if err != nil {
-		s.host.Unlink(d.fd, hostName)
+		s.host.Unlink(d.fd(), hostName)
 		f.Close()
 		return Entry{}, nil, err
 	}
@@ -68,22 +68,23 @@ func hostFlags(flags int) int {
 
 func writes(flags int) bool { return flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0 }
 
-// Open opens a file.
-func (d *Dir) Open(name string, flags int) (*Handle, error) {
-	if writes(flags) && d.s.readOnly {
+// Open opens the file.
+func (o File) Open(flags int) (*Handle, error) {
+	s := o.Dir.s
+	if writes(flags) && s.readOnly {
 		return nil, unix.EROFS
 	}
-	h, n, err := d.open(name, flags)
+	h, n, err := o.open(flags)
 	for tries := 0; err == errSealed && tries < 10; tries++ {
 		// The node is held across, so that the thawed file is not taken for closed.
 		keep := int64(-1)
 		if flags&unix.O_TRUNC != 0 {
 			keep = 0
 		}
-		err = d.s.thaw(n, keep)
+		err = s.thaw(n, keep)
 		var next *node
 		if err == nil {
-			h, next, err = d.open(name, flags)
+			h, next, err = o.open(flags)
 		}
 		n.release()
 		n = next
@@ -96,10 +97,10 @@ func (d *Dir) Open(name string, flags int) (*Handle, error) {
 }
 
 // open opens what is there; errSealed comes with a reference to the node of a file that is to be thawed first.
-func (d *Dir) open(name string, flags int) (*Handle, *node, error) {
-	s := d.s
-	s.ns.RLock()
-	w, err := d.find(name)
+func (o File) open(flags int) (*Handle, *node, error) {
+	d, name, s := o.Dir, o.Name, o.Dir.s
+	s.share()
+	w, err := o.find()
 	if err == nil {
 		err = openable(&w)
 	}
@@ -119,7 +120,7 @@ func (d *Dir) open(name string, flags int) (*Handle, *node, error) {
 	if w.a != nil {
 		label = join(d.Path(), w.host)
 	}
-	f, err := s.host.Open(d.fd, w.host, hostFlags(flags), 0, label)
+	f, err := s.host.Open(d.fd(), w.host, hostFlags(flags), 0, label)
 	s.ns.RUnlock()
 	if err == nil && w.a != nil {
 		if err = n.opened(f, w.a); err == nil {
@@ -151,10 +152,10 @@ func (d *Dir) Tmpfile(flags int, mode uint32, c Caller) (Attr, *Handle, error) {
 	if s.readOnly {
 		return Attr{}, nil, unix.EROFS
 	}
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	keep := flags & unix.O_EXCL // it is never to have a name
-	f, err := s.host.Open(d.fd, ".", hostFlags(flags)&^unix.O_TRUNC|keep|unix.O_TMPFILE, mode&0o7777, "tmpfile")
+	f, err := s.host.Open(d.fd(), ".", hostFlags(flags)&^unix.O_TRUNC|keep|unix.O_TMPFILE, mode&0o7777&^setID, "tmpfile")
 	if err != nil {
 		return Attr{}, nil, err
 	}
@@ -173,7 +174,7 @@ func (s *Store) ownFile(f *os.File, d *Dir, mode uint32, c Caller) (unix.Statx_t
 	if err != nil {
 		return st, err
 	}
-	folder, err := s.host.Stat(d.fd, "")
+	folder, err := s.host.Stat(d.fd(), "")
 	if err != nil {
 		return st, err
 	}
@@ -185,7 +186,9 @@ func (s *Store) ownFile(f *os.File, d *Dir, mode uint32, c Caller) (unix.Statx_t
 		if err := s.host.Fchown(f, int(c.UID), int(gid)); err != nil {
 			return st, err
 		}
-		if err := s.host.Fchmod(f, mode&0o7777); err != nil {
+	}
+	if mode&setID != 0 {
+		if err := s.host.Fchmod(f, uint32(st.Mode)&0o7777|mode&setID); err != nil {
 			return st, err
 		}
 	}

@@ -191,7 +191,7 @@ func TestOwner(t *testing.T) {
 	}
 	_, err = h.WriteAt(contentA, 0)
 	e.must(err)
-	e.must(x.Dir.Setxattr("f", "user.note", []byte("hello"), 0))
+	e.must(File{Dir: x.Dir, Name: "f"}.Setxattr("user.note", []byte("hello"), 0))
 	_, err = h.SetAttr(SetAttr{Mode: ptr(uint32(0o4755))})
 	e.must(err)
 	h.Release()
@@ -233,9 +233,9 @@ func TestXattrs(t *testing.T) {
 			t.Errorf("%s is %q (%v), want %q", attr, got, err, want)
 		}
 	}
-	e.must(d.Setxattr("a", virtual+"state", []byte("x"), 0))
-	e.must(d.Removexattr("a", virtual+"depth"))
-	list, err := d.Listxattr("a")
+	e.must(File{Dir: d, Name: "a"}.Setxattr(virtual+"state", []byte("x"), 0))
+	e.must(File{Dir: d, Name: "a"}.Removexattr(virtual + "depth"))
+	list, err := File{Dir: d, Name: "a"}.Listxattr()
 	e.must(err)
 	if !slices.Contains(list, virtual+"ratio") || !slices.Contains(list, virtual+"depth") {
 		t.Fatalf("%q", list)

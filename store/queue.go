@@ -32,6 +32,7 @@ type item struct {
 	settled time.Time
 	sealing bool
 	trouble string // with the store, at the last try
+	unseen  bool   // it could not be looked at, and that was told
 	// What the file was when it was opened; closed like that it leaves again. nil: it was made or written.
 	before *archive.FileIdentity
 }

@@ -97,7 +97,7 @@ func (s *Store) redo(steps []step) error {
 
 // walk opens the folder at a host path.
 func (s *Store) walk(path string) (int, error) {
-	fd, err := s.host.OpenDir(s.root.fd, ".")
+	fd, err := s.host.OpenDir(s.root.fd(), ".")
 	for name := range strings.SplitSeq(path, "/") {
 		if err != nil || name == "" {
 			continue

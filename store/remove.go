@@ -37,7 +37,7 @@ func (d *Dir) Unlink(name string) error {
 
 // unlinkPlain is the common case, one host operation; false: it is another one.
 func (d *Dir) unlinkPlain(name string) (bool, error) {
-	d.s.ns.RLock()
+	d.s.share()
 	defer d.s.ns.RUnlock()
 	w, err := d.find(name)
 	switch {
@@ -52,7 +52,12 @@ func (d *Dir) unlinkPlain(name string) (bool, error) {
 }
 
 func (d *Dir) removePlain(w *found) error {
-	if err := d.s.host.Unlink(d.fd, w.host); err != nil {
+	if w.isFile() { // else a file made at this moment might be taken for it
+		if fd, err := d.s.host.Pin(d.fd(), w.host); err == nil {
+			defer unix.Close(fd)
+		}
+	}
+	if err := d.s.host.Unlink(d.fd(), w.host); err != nil {
 		return err
 	}
 	d.s.gone(w)
@@ -72,7 +77,7 @@ func (d *Dir) hidden(name string) bool {
 	if !sealable(name) {
 		return false
 	}
-	_, err := d.s.host.Stat(d.fd, archiveName(name))
+	_, err := d.s.host.Stat(d.fd(), archiveName(name))
 	return err == nil
 }
 
@@ -93,13 +98,16 @@ func (d *Dir) purge(name string) error {
 func (d *Dir) removeArchive(name string, w *found) error {
 	s := d.s
 	path := join(d.Path(), name)
+	if w.unread() {
+		return w.a.err
+	}
 	k := s.retainable(w, false, path)
 	if k != nil {
 		to, err := s.retainedSpot(k.summary.ID)
 		if err != nil {
 			return err
 		}
-		err = s.host.RenameNew(d.fd, w.host, to.dir, to.name)
+		err = s.host.RenameNew(d.fd(), w.host, to.dir, to.name)
 		if err != nil && err != unix.EEXIST {
 			return err
 		}
@@ -108,7 +116,7 @@ func (d *Dir) removeArchive(name string, w *found) error {
 		}
 	}
 	if k == nil {
-		if err := s.host.Unlink(d.fd, w.host); err != nil {
+		if err := s.host.Unlink(d.fd(), w.host); err != nil {
 			return err
 		}
 	}
@@ -116,6 +124,9 @@ func (d *Dir) removeArchive(name string, w *found) error {
 	s.sweep()
 	return nil
 }
+
+// unread: an archive that may be whole and needed, but the host does not let us look.
+func (w *found) unread() bool { return w.a != nil && w.a.summary == nil && hostError(w.a.err) }
 
 // retainable gives the catalogue's entry for an archive about to lose its names at paths, nil if it may go.
 func (s *Store) retainable(w *found, thaw bool, paths ...string) *known {
@@ -150,6 +161,9 @@ func (s *Store) retainedSpot(id archive.ID) (spot, error) {
 
 // retainStep is the step that keeps an archive at from which others are put over, nil if it may go or is kept already.
 func (s *Store) retainStep(from spot, w *found, thaw bool, paths ...string) ([]step, *known, error) {
+	if w.unread() {
+		return nil, nil, w.a.err
+	}
 	k := s.retainable(w, thaw, paths...)
 	if k == nil {
 		return nil, nil, nil
@@ -168,10 +182,7 @@ func (s *Store) retainStep(from spot, w *found, thaw bool, paths ...string) ([]s
 // sealed it removes none: each may turn out to be an edited or later form of one. Needs ns exclusively.
 func (s *Store) sweep() {
 	c := s.existing()
-	s.mu.Lock()
-	waiting := len(s.queue.m)
-	s.mu.Unlock()
-	if c == nil || waiting > 0 {
+	if c == nil || s.expecting() {
 		return
 	}
 	for {
@@ -188,4 +199,17 @@ func (s *Store) sweep() {
 			return
 		}
 	}
+}
+
+// expecting tells whether a queued file may want what is retained. One that waits longer than the grace and was
+// not thawed is none: a log, open for as long as the training runs.
+func (s *Store) expecting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, it := range s.queue.m {
+		if _, thawed := s.alias[k]; thawed || time.Since(it.queued) < grace {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -13,6 +15,9 @@ func (d *Dir) Rename(name string, to *Dir, toName string, flags uint32) error {
 		return unix.EINVAL
 	}
 	if err := to.makeable(toName); err != nil {
+		return err
+	}
+	if err := d.secure(name, to, toName); err != nil {
 		return err
 	}
 	for {
@@ -30,6 +35,25 @@ func (d *Dir) Rename(name string, to *Dir, toName string, flags uint32) error {
 			return err
 		}
 	}
+}
+
+// secure makes the bytes of a plain file durable that is about to replace a sealed one. For a rename over a file
+// many hosts do so themselves, since programs count on it; to them this is a rename to a new name.
+func (d *Dir) secure(name string, to *Dir, toName string) error {
+	s := d.s
+	s.share()
+	src, err := d.find(name)
+	dst, dstErr := to.find(toName)
+	var f *os.File
+	if err == nil && dstErr == nil && src.a == nil && src.isFile() && dst.a != nil {
+		f, err = s.host.Open(d.fd(), src.host, unix.O_RDONLY, 0, name)
+	}
+	s.ns.RUnlock()
+	if f == nil || err != nil { // what is wrong with the names the rename will tell
+		return nil
+	}
+	defer f.Close()
+	return s.host.Sync(f, true)
 }
 
 // move is a rename under way.
@@ -87,14 +111,17 @@ func (m *move) rename() error {
 		return err
 	}
 	target := esc(m.toName)
-	if m.src.a != nil {
+	switch {
+	case m.src.a != nil:
 		target = archiveName(m.toName)
+	case m.replace && m.src.isDir(): // one host operation, which looks whether the other is empty
+		target = m.dst.host
 	}
 	var keep *known
 	var err error
 	from, path := m.paths()
 	if !m.replace {
-		err = m.s.host.RenameNew(m.d.fd, m.src.host, m.to.fd, target)
+		err = m.s.host.RenameNew(m.d.fd(), m.src.host, m.to.fd(), target)
 	} else {
 		keep, err = m.over(target)
 	}
@@ -134,7 +161,7 @@ func (m *move) over(target string) (*known, error) {
 		return nil, err
 	}
 	if target == m.dst.host && steps == nil {
-		return nil, m.s.host.Rename(m.d.fd, m.src.host, m.to.fd, target, 0)
+		return nil, m.s.host.Rename(m.d.fd(), m.src.host, m.to.fd(), target, 0)
 	}
 	// A move that replaces cannot be taken back: it is the last step.
 	steps = append(steps, moveStep(keyOf(&m.src.st), m.d.spot(m.src.host), m.to.spot(target)))

@@ -106,7 +106,7 @@ func (s *Store) OpenArchive(path string) (*archive.Reader, error) {
 // openAt opens the archive at a path for reading; hidden: also one behind a plain file.
 func (s *Store) openAt(p string, hidden bool) (*os.File, found, error) {
 	folder, name := cutLast(p)
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	d, err := s.dirAt(folder)
 	if err != nil {
@@ -124,6 +124,6 @@ func (s *Store) openAt(p string, hidden bool) (*os.File, found, error) {
 	if err != nil {
 		return nil, w, err
 	}
-	f, err := s.host.Open(d.fd, w.host, unix.O_RDONLY, 0, p)
+	f, err := s.host.Open(d.fd(), w.host, unix.O_RDONLY, 0, p)
 	return f, w, err
 }

@@ -16,16 +16,17 @@ func (s *Store) scan(ctx context.Context) {
 		s.cat.mu.Lock()
 		moves := s.cat.moves
 		s.cat.mu.Unlock()
-		if err := s.scanAll(ctx); err != nil {
-			s.log.Error("the store could not be read completely", "reason", err)
+		failed := s.scanAll(ctx)
+		if failed != nil && ctx.Err() == nil {
+			s.log.Error("the store could not be read completely: what is deleted is kept in .excpfs/retained", "reason", failed)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		s.cat.mu.Lock()
-		s.cat.complete = s.cat.moves == moves
+		done := s.cat.moves == moves
+		s.cat.complete = done && failed == nil // else something unseen may need what is deleted
 		s.cat.scanned = time.Now()
-		done := s.cat.complete
 		s.cat.mu.Unlock()
 		if done {
 			break
@@ -63,7 +64,9 @@ func (s *Store) rescan() bool {
 // scanFolder takes over d. Folders that cannot be read are told of and passed over.
 func (s *Store) scanFolder(ctx context.Context, d *Dir) error {
 	defer d.Release()
-	list, err := s.host.ReadDir(d.fd)
+	s.share()
+	list, err := s.host.ReadDir(d.fd())
+	s.ns.RUnlock()
 	if err != nil {
 		return err
 	}
@@ -73,12 +76,14 @@ func (s *Store) scanFolder(ctx context.Context, d *Dir) error {
 			return ctx.Err()
 		}
 		if user, ok := archiveOf(e.Name()); ok && e.Type().IsRegular() {
-			s.scanFile(d, e.Name(), user)
+			if err := s.scanFile(d, e.Name(), user); err != nil {
+				failed = err
+			}
 		}
 		if !e.IsDir() || d == s.root && e.Name() == private {
 			continue
 		}
-		s.ns.RLock()
+		s.share()
 		sub, _, err := s.folder(d, e.Name(), unesc(e.Name()))
 		s.ns.RUnlock()
 		if err == nil {
@@ -91,15 +96,22 @@ func (s *Store) scanFolder(ctx context.Context, d *Dir) error {
 	return failed
 }
 
-func (s *Store) scanFile(d *Dir, host, user string) {
-	s.ns.RLock()
+// scanFile enters an archive. One that is damaged needs nothing, one that cannot be read may.
+func (s *Store) scanFile(d *Dir, host, user string) error {
+	s.share()
 	defer s.ns.RUnlock()
 	st, a, err := d.archive(host)
-	if err == nil && a != nil && a.summary != nil {
+	switch {
+	case err != nil || a == nil:
+		return err
+	case (&found{a: a}).unread():
+		return a.err
+	case a.summary != nil:
 		k := knownAt(join(d.Path(), user), &st, a)
 		k.hidden = d.stands(user)
 		s.cat.add(k)
 	}
+	return nil
 }
 
 func knownAt(path string, st *unix.Statx_t, a *sealed) *known {
@@ -112,7 +124,7 @@ func (s *Store) scanRetained(c *control) error {
 		return err
 	}
 	for _, e := range list {
-		s.ns.RLock()
+		s.share()
 		st, err := s.host.Stat(c.retained, e.Name())
 		if err == nil {
 			a, err := s.inspect(c.retained, e.Name(), join(private+"/retained", e.Name()), &st)

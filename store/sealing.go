@@ -40,6 +40,9 @@ func (s *Store) Pending() []Pending {
 		case unix.ENOENT:
 			s.unqueue(p.key)
 		default:
+			if s.unseen(p.key) {
+				break
+			}
 			s.log.Warn("queued file cannot be looked at", "path", join(p.Dir.Path(), p.Name), "reason", err)
 		}
 	}
@@ -47,9 +50,31 @@ func (s *Store) Pending() []Pending {
 	return kept
 }
 
+// unseen tells whether it was told before that a file cannot be looked at.
+func (s *Store) unseen(k key) (before bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.queue.m[k]; it != nil {
+		before, it.unseen = it.unseen, true
+	}
+	return before
+}
+
+// Again is what Pending would say of one file now; false: it is not queued any more, or under another name.
+func (s *Store) Again(p Pending) (Pending, bool) {
+	s.mu.Lock()
+	it := s.queue.m[p.key]
+	same := it != nil && it.dir == p.Dir && it.name == p.Name
+	if same {
+		p.Settled, p.Writing, p.Open = it.settled, false, false
+	}
+	s.mu.Unlock()
+	return p, same && s.look(&p) == nil
+}
+
 // look fills in what the file is at the moment; ENOENT: it is gone.
 func (s *Store) look(p *Pending) error {
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	s.mu.Lock()
 	if it := s.queue.m[p.key]; it != nil { // it may have moved
@@ -83,7 +108,7 @@ func (s *Store) Enqueue(d *Dir, name string) error {
 	if s.readOnly {
 		return unix.EROFS
 	}
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	w, err := d.find(name)
 	switch {
@@ -134,9 +159,12 @@ func (s *Store) Sealing(p Pending) {
 	}
 }
 
+// Written reports whether anybody, of the mount or not, has a file open for writing.
+func (s *Store) Written(f *os.File) bool { return s.host.Written(f) }
+
 // OpenPlain opens a pending file for reading, with its identity at that moment, without counting as a user's handle.
 func (s *Store) OpenPlain(p Pending) (*os.File, archive.FileIdentity, error) {
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	w, err := p.Dir.find(p.Name)
 	if err != nil {
@@ -145,7 +173,7 @@ func (s *Store) OpenPlain(p Pending) (*os.File, archive.FileIdentity, error) {
 	if w.a != nil || keyOf(&w.st) != p.key {
 		return nil, archive.FileIdentity{}, ErrChanged
 	}
-	f, err := s.host.Open(p.Dir.fd, w.host, unix.O_RDONLY, 0, join(p.Dir.Path(), p.Name))
+	f, err := s.host.Open(p.Dir.fd(), w.host, unix.O_RDONLY, 0, join(p.Dir.Path(), p.Name))
 	if err != nil {
 		return nil, archive.FileIdentity{}, err
 	}

@@ -46,97 +46,89 @@ func id(n *uint32) int {
 	return int(int32(*n))
 }
 
-// SetAttr changes what set names. name "" means the folder itself. Truncating a sealed file thaws it.
-func (d *Dir) SetAttr(name string, set SetAttr) (Attr, error) {
-	if d.s.readOnly {
+// SetAttr changes what set names. Truncating a sealed file thaws it.
+func (f File) SetAttr(set SetAttr) (Attr, error) {
+	d, s := f.Dir, f.Dir.s
+	if s.readOnly {
 		return Attr{}, unix.EROFS
 	}
 	if set.Size != nil {
-		if err := d.truncate(name, *set.Size); err != nil {
+		if err := f.truncate(*set.Size); err != nil {
 			return Attr{}, err
 		}
 	}
-	d.s.ns.RLock()
-	defer d.s.ns.RUnlock()
-	w, err := d.self(name)
+	s.share()
+	defer s.ns.RUnlock()
+	w, err := f.find()
 	if err != nil {
 		return Attr{}, err
 	}
-	h := d.s.host
+	h := s.host
 	err = set.apply(target{
-		chown:  func(uid, gid int) error { return h.Chown(d.fd, w.host, uid, gid) },
-		chmod:  func(mode uint32) error { return h.Chmod(d.fd, w.host, mode) },
-		utimes: func(atime, mtime *time.Time) error { return h.Utimes(d.fd, w.host, atime, mtime) },
+		chown:  func(uid, gid int) error { return h.Chown(d.fd(), w.host, uid, gid) },
+		chmod:  func(mode uint32) error { return h.Chmod(d.fd(), w.host, mode) },
+		utimes: func(atime, mtime *time.Time) error { return h.Utimes(d.fd(), w.host, atime, mtime) },
 	})
 	if err != nil {
 		return Attr{}, err
 	}
-	st, err := h.Stat(d.fd, w.host)
-	return d.s.attr(st, w.a), err
-}
-
-// self is find, with "" for the folder itself. Needs ns.
-func (d *Dir) self(name string) (found, error) {
-	if name != "" {
-		return d.find(name)
-	}
-	st, err := d.s.host.Stat(d.fd, ".")
-	return found{host: ".", st: st}, err
+	st, err := h.Stat(d.fd(), w.host)
+	return s.attr(st, w.a), err
 }
 
 // truncate goes through a handle, like a process that opens, truncates and closes.
-func (d *Dir) truncate(name string, size int64) error {
-	if size < 0 || name == "" {
+func (f File) truncate(size int64) error {
+	if size < 0 || f.Name == "" {
 		return unix.EINVAL
 	}
-	e, err := d.Lookup(name)
-	if err != nil {
+	s := f.Dir.s
+	s.share()
+	w, err := f.find()
+	s.ns.RUnlock()
+	switch {
+	case err != nil:
 		return err
-	}
-	if e.Dir != nil {
-		e.Dir.Release()
+	case w.isDir():
 		return unix.EISDIR
-	}
-	if e.Form == Sealed && int64(e.Attr.Size) == size {
+	case w.a != nil && w.a.summary != nil && w.a.summary.Size == size:
 		now := time.Now()
-		_, err := d.SetAttr(name, SetAttr{Mtime: &now})
+		_, err := f.SetAttr(SetAttr{Mtime: &now})
 		return err
-	}
-	if size == 0 {
-		h, err := d.Open(name, unix.O_WRONLY|unix.O_TRUNC)
+	case size == 0:
+		h, err := f.Open(unix.O_WRONLY | unix.O_TRUNC)
 		if err == nil {
 			h.Release()
 		}
 		return err
-	}
-	if e.Form == Sealed {
-		if err := d.cut(name, size); err != nil && err != errPlain {
+	case w.a != nil:
+		if err := f.cut(size); err != nil && err != errPlain {
 			return err
 		}
 	}
-	h, err := d.Open(name, unix.O_WRONLY)
+	h, err := f.Open(unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	defer h.Release()
-	return d.s.host.Truncate(h.f, size)
+	return s.host.Truncate(h.f, size)
 }
 
 // cut thaws no more of a sealed file than is kept.
-func (d *Dir) cut(name string, size int64) error {
-	d.s.ns.RLock()
-	w, err := d.find(name)
+func (f File) cut(size int64) error {
+	s := f.Dir.s
+	s.share()
+	w, err := f.find()
 	if err != nil || w.a == nil {
-		d.s.ns.RUnlock()
+		s.ns.RUnlock()
 		if err == nil {
 			err = errPlain
 		}
 		return err
 	}
-	n := d.s.acquire(d.s.number(&w.st, w.a), d, name)
-	d.s.ns.RUnlock()
+	n := s.acquire(s.number(&w.st, w.a), f.Dir, f.Name)
+	s.ns.RUnlock()
 	defer n.release()
-	return d.s.thaw(n, size)
+	return s.thaw(n, size)
 }
 
 // SetAttr is SetAttr of an open file, whether or not it has a name.
@@ -150,10 +142,7 @@ func (h *Handle) SetAttr(set SetAttr) (Attr, error) {
 			return Attr{}, err
 		}
 	}
-	f := h.file()
-	if f == nil {
-		f = h.n.arch
-	}
+	f := h.host()
 	err := set.apply(target{
 		chown:  func(uid, gid int) error { return s.host.Fchown(f, uid, gid) },
 		chmod:  func(mode uint32) error { return s.host.Fchmod(f, mode) },

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"excpfs/cache"
 	"excpfs/host"
@@ -50,6 +51,9 @@ type Store struct {
 		seq uint64 // of temporary files and intents
 	}
 
+	openDirs atomic.Int64
+	maxDirs  int64
+
 	lazy sync.Once // the scan of a reader
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -73,6 +77,7 @@ func open(path string, o Options, h *host.FS) (*Store, error) {
 		host: h, log: o.Log, readOnly: o.ReadOnly, path: abs, cache: cache.New(o.CacheSize),
 		dirs: map[key]*Dir{}, nodes: map[uint64]*node{}, alias: map[key]uint64{}, stale: map[uint64]struct{}{},
 	}
+	s.maxDirs = maxDirs()
 	s.cat.init()
 	s.queue.init()
 	if err := s.start(); err != nil {
@@ -91,7 +96,7 @@ func (s *Store) start() (err error) {
 	if err != nil {
 		return err
 	}
-	s.root = &Dir{s: s, fd: fd, key: keyOf(&st), refs: 1}
+	s.root = &Dir{s: s, held: s.dirfd(fd), key: keyOf(&st), refs: 1}
 	s.dirs[s.root.key] = s.root
 	if !s.readOnly {
 		if err := lock(s.rootFile, s.path); err != nil {
@@ -155,4 +160,4 @@ func (s *Store) Path() string { return s.path }
 func (s *Store) Root() *Dir { return s.root.hold() }
 
 // Statfs of the host.
-func (s *Store) Statfs() (unix.Statfs_t, error) { return s.host.Statfs(s.root.fd) }
+func (s *Store) Statfs() (unix.Statfs_t, error) { return s.host.Statfs(s.root.fd()) }

@@ -33,7 +33,9 @@ func (s *Store) NewIdentity(plain *os.File, temp *os.File) (t archive.Trailer, e
 	}
 	s.mu.Unlock()
 	if d != nil {
+		s.share()
 		t.FolderMtime, err = s.folderMtime(d)
+		s.ns.RUnlock()
 	}
 	return t, err
 }
@@ -70,7 +72,8 @@ func (s *Store) Swap(p Pending, id archive.FileIdentity, temp *os.File) error {
 	s.mu.Lock()
 	n := s.nodes[ino]
 	s.mu.Unlock()
-	if n != nil {
+	// The mount knows its own writers; others are those that a killed one left, and users of the host.
+	if n != nil || s.host.Written(plain) {
 		return ErrBusy
 	}
 	if err := s.swap(d, name, &w, st, a, temp); err != nil {
@@ -112,12 +115,17 @@ func (s *Store) finish(temp, like *os.File) (*unix.Statx_t, *sealed, error) {
 	if a.err != nil || !a.is {
 		return nil, nil, archive.ErrNotArchive
 	}
+	return &st, a, nil
+}
+
+// resolves: no base went while an archive was made. Needs ns exclusively, or one might go now.
+func (s *Store) resolves(a *sealed) error {
 	for _, dep := range a.summary.Deps {
 		if len(s.cat.content(dep.ID)) == 0 {
-			return nil, nil, ErrChanged // a base went while this was made
+			return ErrChanged
 		}
 	}
-	return &st, a, nil
+	return nil
 }
 
 func (s *Store) swap(d *Dir, name string, w *found, st *unix.Statx_t, a *sealed, temp *os.File) error {
@@ -126,6 +134,9 @@ func (s *Store) swap(d *Dir, name string, w *found, st *unix.Statx_t, a *sealed,
 		return err
 	}
 	if err := d.purge(name); err != nil {
+		return err
+	}
+	if err := s.resolves(a); err != nil {
 		return err
 	}
 	mtime, err := s.folderMtime(d)
@@ -163,6 +174,9 @@ func (s *Store) Place(d *Dir, name string, temp *os.File, like os.FileInfo) erro
 	}
 	s.ns.Lock()
 	defer s.ns.Unlock()
+	if err := s.resolves(a); err != nil {
+		return err
+	}
 	c, err := s.control()
 	if err != nil {
 		return err
@@ -170,13 +184,13 @@ func (s *Store) Place(d *Dir, name string, temp *os.File, like os.FileInfo) erro
 	if _, err := d.free(name); err != nil {
 		return err
 	}
-	err = s.host.RenameNew(c.tmp, path.Base(temp.Name()), d.fd, archiveName(name))
+	err = s.host.RenameNew(c.tmp, path.Base(temp.Name()), d.fd(), archiveName(name))
 	if err != nil {
 		return err
 	}
 	s.cat.add(knownAt(join(d.Path(), name), st, a))
 	s.sweep()
-	return s.host.SyncDir(d.fd)
+	return s.host.SyncDir(d.fd())
 }
 
 // dress gives a file what is known of another.

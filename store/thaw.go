@@ -42,7 +42,7 @@ func (s *Store) thaw(n *node, keep int64) error {
 
 // toThaw opens the archive that n is now; no file and no error: n is plain already.
 func (s *Store) toThaw(n *node) (*os.File, found, error) {
-	s.ns.RLock()
+	s.share()
 	defer s.ns.RUnlock()
 	n.mu.RLock()
 	plain, arch, a := n.plain, n.arch, n.a
@@ -72,7 +72,7 @@ func (s *Store) toThaw(n *node) (*os.File, found, error) {
 	case w.a == nil:
 		return nil, w, nil
 	}
-	f, err := s.host.Open(d.fd, w.host, unix.O_RDONLY, 0, join(d.Path(), w.host))
+	f, err := s.host.Open(d.fd(), w.host, unix.O_RDONLY, 0, join(d.Path(), w.host))
 	return f, w, err
 }
 

@@ -33,7 +33,7 @@ func (s *Store) commitThaw(n *node, w *found, temp *os.File, keep int64) error {
 	t.names = s.allNames(d, name, &now)
 	defer t.release()
 	t.link = s.next()
-	if err := s.host.Link(d.fd, now.host, c.tmp, t.link); err != nil {
+	if err := s.host.Link(d.fd(), now.host, c.tmp, t.link); err != nil {
 		return err
 	}
 	if err := s.replaceArchive(c, t, &now, temp); err != nil {
@@ -84,7 +84,7 @@ func (s *Store) allNames(d *Dir, name string, w *found) []named {
 		if err != nil {
 			continue
 		}
-		st, err := s.host.Stat(other.fd, archiveName(base))
+		st, err := s.host.Stat(other.fd(), archiveName(base))
 		if err == nil && keyOf(&st) == keyOf(&w.st) && !other.stands(base) {
 			names = append(names, named{other, base})
 		} else {
@@ -96,7 +96,7 @@ func (s *Store) allNames(d *Dir, name string, w *found) []named {
 
 // stands tells whether there is a plain file of that name.
 func (d *Dir) stands(name string) bool {
-	_, err := d.s.host.Stat(d.fd, esc(name))
+	_, err := d.s.host.Stat(d.fd(), esc(name))
 	return err == nil
 }
 

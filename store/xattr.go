@@ -20,10 +20,11 @@ const virtual = "user.excpfs."
 // succeeds and does nothing. name "" means the folder itself.
 
 // Getxattr reads one.
-func (d *Dir) Getxattr(name, attr string) ([]byte, error) {
-	d.s.ns.RLock()
+func (f File) Getxattr(attr string) ([]byte, error) {
+	d := f.Dir
+	d.s.share()
 	defer d.s.ns.RUnlock()
-	w, err := d.self(name)
+	w, err := f.find()
 	if err != nil {
 		return nil, err
 	}
@@ -33,18 +34,19 @@ func (d *Dir) Getxattr(name, attr string) ([]byte, error) {
 		}
 		return nil, unix.ENODATA
 	}
-	return d.s.host.Getxattr(d.fd, w.host, attr)
+	return d.s.host.Getxattr(d.fd(), w.host, attr)
 }
 
 // Listxattr lists them.
-func (d *Dir) Listxattr(name string) ([]string, error) {
-	d.s.ns.RLock()
+func (f File) Listxattr() ([]string, error) {
+	d := f.Dir
+	d.s.share()
 	defer d.s.ns.RUnlock()
-	w, err := d.self(name)
+	w, err := f.find()
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.s.host.Listxattr(d.fd, w.host)
+	list, err := d.s.host.Listxattr(d.fd(), w.host)
 	if err != nil && err != unix.EOPNOTSUPP {
 		return nil, err
 	}
@@ -56,30 +58,69 @@ func (d *Dir) Listxattr(name string) ([]string, error) {
 }
 
 // Setxattr sets one.
-func (d *Dir) Setxattr(name, attr string, v []byte, flags int) error {
-	return d.changeXattr(name, attr, func(host string) error {
-		return d.s.host.Setxattr(d.fd, host, attr, v, flags)
+func (f File) Setxattr(attr string, v []byte, flags int) error {
+	return f.changeXattr(attr, func(host string) error {
+		return f.Dir.s.host.Setxattr(f.Dir.fd(), host, attr, v, flags)
 	})
 }
 
 // Removexattr removes one.
-func (d *Dir) Removexattr(name, attr string) error {
-	return d.changeXattr(name, attr, func(host string) error {
-		return d.s.host.Removexattr(d.fd, host, attr)
+func (f File) Removexattr(attr string) error {
+	return f.changeXattr(attr, func(host string) error {
+		return f.Dir.s.host.Removexattr(f.Dir.fd(), host, attr)
 	})
 }
 
-func (d *Dir) changeXattr(name, attr string, change func(host string) error) error {
-	if d.s.readOnly {
+func (f File) changeXattr(attr string, change func(host string) error) error {
+	s := f.Dir.s
+	if s.readOnly {
 		return unix.EROFS
 	}
-	d.s.ns.RLock()
-	defer d.s.ns.RUnlock()
-	w, err := d.self(name)
+	s.share()
+	defer s.ns.RUnlock()
+	w, err := f.find()
 	if err != nil || strings.HasPrefix(attr, virtual) {
 		return err
 	}
 	return change(w.host)
+}
+
+// The same for an open file, whether or not it has a name; the virtual ones are left out.
+
+// Getxattr reads one.
+func (h *Handle) Getxattr(attr string) ([]byte, error) {
+	return h.s.host.Fgetxattr(h.host(), attr)
+}
+
+// Listxattr lists them.
+func (h *Handle) Listxattr() ([]string, error) {
+	list, err := h.s.host.Flistxattr(h.host())
+	if err == unix.EOPNOTSUPP {
+		err = nil
+	}
+	return list, err
+}
+
+// Setxattr sets one.
+func (h *Handle) Setxattr(attr string, v []byte, flags int) error {
+	if h.s.readOnly {
+		return unix.EROFS
+	}
+	if strings.HasPrefix(attr, virtual) {
+		return nil
+	}
+	return h.s.host.Fsetxattr(h.host(), attr, v, flags)
+}
+
+// Removexattr removes one.
+func (h *Handle) Removexattr(attr string) error {
+	if h.s.readOnly {
+		return unix.EROFS
+	}
+	if strings.HasPrefix(attr, virtual) {
+		return nil
+	}
+	return h.s.host.Fremovexattr(h.host(), attr)
 }
 
 // errorText is the relative RMS error by role, of the roles that the file has.
