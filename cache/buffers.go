@@ -3,18 +3,23 @@ package cache
 // Buffers outside these sizes are left to the collector.
 const (
 	minBuffer = 16 << 10
-	maxBuffer = 1 << 20
+	maxBuffer = slotSize
 	maxFree   = 16
 )
 
 // freeList holds buffers for reuse: chunks of one tensor are of one size, and
 // a megabyte is expensive to allocate and to clear. It is guarded by Cache.mu.
 type freeList struct {
-	bufs [maxFree][]byte
-	last int // the slot overwritten last
+	slabs slabs
+	bufs  [maxFree][]byte
+	last  int // the slot overwritten last
 }
 
 func (l *freeList) put(b []byte) {
+	if cap(b) == slotSize {
+		l.slabs.put(b)
+		return
+	}
 	if cap(b) < minBuffer || cap(b) > maxBuffer {
 		return
 	}
@@ -31,6 +36,9 @@ func (l *freeList) put(b []byte) {
 // take finds a buffer of n bytes that is not much larger, as entries are
 // charged by capacity.
 func (l *freeList) take(n int) []byte {
+	if l.slabs.fits(n) {
+		return l.slabs.take(n)
+	}
 	for i := range l.bufs {
 		b := l.bufs[i]
 		if cap(b) >= n && cap(b) <= n+n/8 && n > 0 {
