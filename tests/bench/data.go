@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -26,9 +30,11 @@ func (b *bench) checkpoints() ([]string, error) {
 	return list, err
 }
 
-// tile writes a file that holds the tensors of a real one many times over under
-// other names: each tensor has real statistics, the file the size of a real model.
-// The step goes into its metadata, so that no two files are equal.
+// tile writes a file with the tensors of a real one, each matrix as many times as large as
+// brings the file to about size: copies of it side by side and one below the other, the
+// columns of each in another order, the same in every file. So rows, columns and their
+// residuals are real, matrices are as large as a real model's, and nothing stands twice.
+// The step goes into the metadata, so that no two files are equal.
 func tile(src, dest string, size int64, step int) error {
 	raw, err := os.ReadFile(src)
 	if err != nil {
@@ -41,27 +47,24 @@ func tile(src, dest string, size int64, step int) error {
 	}
 	delete(header, "__metadata__")
 	data := raw[8+n:]
-	copies := max(1, int(size/int64(len(data))))
-	tiled := tileHeader(header, copies, int64(len(data)))
-	tiled["__metadata__"] = map[string]string{"step": strconv.Itoa(step)}
-	head, err := json.Marshal(tiled)
+	times := max(1, int64(math.Sqrt(float64(size)/float64(len(data)))))
+	tensors, head, err := tileHeader(header, times, step)
 	if err != nil {
 		return err
-	}
-	for len(head)%8 != 0 {
-		head = append(head, ' ')
 	}
 	f, err := os.Create(dest)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	f.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(head))))
-	f.Write(head)
-	for range copies {
-		if _, err := f.Write(data); err != nil {
-			return err
-		}
+	w := bufio.NewWriterSize(f, 1<<20)
+	w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(head))))
+	w.Write(head)
+	for _, t := range tensors {
+		t.tile(w, data[t.Offsets[0]:t.Offsets[1]], times)
+	}
+	if err := w.Flush(); err != nil {
+		return err
 	}
 	return f.Close()
 }
@@ -72,28 +75,62 @@ type tensorInfo struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-func tileHeader(header map[string]json.RawMessage, copies int, length int64) map[string]any {
-	out := map[string]any{}
-	for c := range int64(copies) {
-		for name, raw := range header {
-			var t tensorInfo
-			json.Unmarshal(raw, &t)
-			t.Offsets[0] += c * length
-			t.Offsets[1] += c * length
-			out[copyName(name, c)] = t
+// tileHeader gives the tensors in file order, and the header of the large file.
+func tileHeader(header map[string]json.RawMessage, times int64, step int) ([]tensorInfo, []byte, error) {
+	names := map[int64]string{}
+	var tensors []tensorInfo
+	for name, raw := range header {
+		var t tensorInfo
+		if err := json.Unmarshal(raw, &t); err != nil {
+			return nil, nil, err
 		}
+		names[t.Offsets[0]] = name
+		tensors = append(tensors, t)
 	}
-	return out
+	sort.Slice(tensors, func(i, j int) bool { return tensors[i].Offsets[0] < tensors[j].Offsets[0] })
+	out, at := map[string]any{"__metadata__": map[string]string{"step": strconv.Itoa(step)}}, int64(0)
+	for _, t := range tensors {
+		large := tensorInfo{DType: t.DType, Shape: slices.Clone(t.Shape)}
+		length := t.Offsets[1] - t.Offsets[0]
+		if len(t.Shape) == 2 {
+			large.Shape = []int64{t.Shape[0] * times, t.Shape[1] * times}
+			length *= times * times
+		}
+		large.Offsets = [2]int64{at, at + length}
+		at += length
+		out[names[t.Offsets[0]]] = large
+	}
+	head, err := json.Marshal(out)
+	for len(head)%8 != 0 {
+		head = append(head, ' ')
+	}
+	return tensors, head, err
 }
 
-// copyName keeps the moment's prefix in front, which pairs it with its weight.
-func copyName(name string, c int64) string {
-	for _, prefix := range []string{"exp_avg.", "exp_avg_sq.", "step."} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			return fmt.Sprintf("%scopy%d.%s", prefix, c, rest)
+// tile writes one tensor; errors show when w is flushed.
+func (t tensorInfo) tile(w io.Writer, data []byte, times int64) {
+	if len(t.Shape) != 2 || len(data) == 0 {
+		w.Write(data)
+		return
+	}
+	rows, cols := int(t.Shape[0]), int(t.Shape[1])
+	width := len(data) / rows / cols
+	row := make([]byte, cols*width)
+	for below := range times {
+		orders := make([][]int, times)
+		for beside := range orders {
+			orders[beside] = rand.New(rand.NewPCG(uint64(below), uint64(beside))).Perm(cols)
+		}
+		for r := range rows {
+			from := data[r*len(row):]
+			for _, order := range orders {
+				for c, o := range order {
+					copy(row[c*width:(c+1)*width], from[o*width:])
+				}
+				w.Write(row)
+			}
 		}
 	}
-	return fmt.Sprintf("copy%d.%s", c, name)
 }
 
 // lastTensor finds the last tensor of at least 64 KiB, or its first MiB.

@@ -27,7 +27,7 @@ func (b *bench) speed() error {
 		}
 		tiled = append(tiled, dest)
 	}
-	t := newTable(fmt.Sprintf("Encoding and decoding, MB/s (weights and moments, %d MiB each, made of %s many times over)", b.mb/2, list[1]),
+	t := newTable(fmt.Sprintf("Encoding and decoding, MB/s (weights and moments, %d MiB each, made of %s, matrices enlarged)", b.mb/2, list[1]),
 		"how", "encode", "decode", "ratio")
 	for _, p := range profiles {
 		row, err := b.ourSpeed(p.name, p.flags, tiled)
