@@ -75,7 +75,8 @@ func newList() list {
 // New makes a cache of the given budget in bytes.
 func New(budget int64) *Cache {
 	slots := make(chan struct{}, runtime.NumCPU())
-	return &Cache{budget: budget, slots: slots, chunks: newList(), derived: newList(), flights: map[Key]*flight{}}
+	return &Cache{budget: budget, slots: slots, chunks: newList(), derived: newList(),
+		flights: map[Key]*flight{}, free: freeList{slabs: newSlabs(budget)}}
 }
 
 func (c *Cache) of(k Key) *list {
