@@ -32,8 +32,9 @@ func (b *bench) checkpoints() ([]string, error) {
 
 // tile writes a file with the tensors of a real one, each matrix as many times as large as
 // brings the file to about size: copies of it side by side and one below the other, the
-// columns of each in another order, the same in every file. So rows, columns and their
-// residuals are real, matrices are as large as a real model's, and nothing stands twice.
+// columns of each in another order and its values a little larger, the same in every file. So
+// rows, columns and their residuals are real, matrices as large as a real model's, and nothing
+// stands twice.
 // The step goes into the metadata, so that no two files are equal.
 func tile(src, dest string, size int64, step int) error {
 	raw, err := os.ReadFile(src)
@@ -123,13 +124,23 @@ func (t tensorInfo) tile(w io.Writer, data []byte, times int64) {
 		}
 		for r := range rows {
 			from := data[r*len(row):]
-			for _, order := range orders {
+			for beside, order := range orders {
 				for c, o := range order {
 					copy(row[c*width:(c+1)*width], from[o*width:])
+				}
+				if t.DType == "F32" {
+					scale(row, 1+float32(below*times+int64(beside))/64)
 				}
 				w.Write(row)
 			}
 		}
+	}
+}
+
+func scale(row []byte, by float32) {
+	for i := 0; i < len(row); i += 4 {
+		x := math.Float32frombits(binary.LittleEndian.Uint32(row[i:]))
+		binary.LittleEndian.PutUint32(row[i:], math.Float32bits(x*by))
 	}
 }
 
