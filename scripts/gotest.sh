@@ -9,8 +9,10 @@ ${GO:-go} test -v "$@" >"$log" 2>&1 &
 pid=$!
 tail -n +1 -f --pid=$pid "$log" | awk '
 	/^(ok|FAIL|--- FAIL|panic)/ { print; fflush() }
-	/^ *--- SKIP/ { print; fflush(); next }
-	/^ +[a-z_0-9]+_test.go:[0-9]+: (skipped|table):/ { print; fflush() }
+	/^=== / { test = $3 }
+	/^ +[A-Za-z_0-9]+\.go:[0-9]+: / { said[test] = $0; sub(/^ +/, "", said[test]) } # the last one is why it skips
+	/^ *--- SKIP/ { print $0 ": " said[$3]; fflush() }
+	/^ +[a-z_0-9]+_test.go:[0-9]+: table:/ { print; fflush() }
 	/^\?/ { print; fflush() }'
 wait $pid
 code=$?

@@ -13,10 +13,9 @@ $go tool staticcheck ./...
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 if $go tool govulncheck ./... >"$out" 2>&1; then
-	tail -n 1 "$out"
+	echo "lint: clean"
 elif grep -qE 'fetching vulnerabilities|dial tcp|no such host|connection refused|403|Forbidden|proxyconnect' "$out"; then
-	echo "lint: NOT CHECKED for vulnerabilities: the database cannot be reached: $(tail -n 1 "$out")"
+	echo "lint: clean, but NOT CHECKED for vulnerabilities: the database cannot be reached: $(tail -n 1 "$out")"
 else
 	cat "$out"; exit 1
 fi
-echo "lint: clean"

@@ -21,7 +21,7 @@ func (l *Sealer) InPlace(ctx context.Context, p string) error {
 	defer l.leave()
 	d, name, err := l.find(p)
 	if err != nil {
-		return fmt.Errorf("pack %s: %w", p, err)
+		return fmt.Errorf("pack %s: %w", l.shown(p), err)
 	}
 	defer d.Release()
 	l.fitted = false
@@ -65,7 +65,7 @@ func (l *Sealer) find(p string) (*store.Dir, string, error) {
 func (l *Sealer) inPlace(ctx context.Context, d *store.Dir) error {
 	entries, err := d.ReadDir()
 	if err != nil {
-		return fmt.Errorf("pack %s: %w", d.Path(), err)
+		return fmt.Errorf("pack %s: %w", l.shown(d.Path()), err)
 	}
 	slices.SortFunc(entries, func(a, b store.DirEntry) int { return natural(a.Name, b.Name) })
 	var names []string

@@ -76,10 +76,13 @@ func (l *Sealer) conclude(ctx context.Context, p store.Pending, stored int64, er
 		return nil
 	case transient(err) || l.touched(p):
 		l.s.Later(p, "")
-		l.settler.putOff(p, time.Now().Add(l.o.Settle))
+		l.settler.putOff(p, time.Now().Add(max(l.o.Settle, tick)))
 		return []outcome{{p: p, Event: Event{Path: o.Path}, again: true}}
 	case plain:
 		o.Stored, o.Reason = 0, string(reason)
+		if o.Logical >= minSize {
+			l.o.Log.Info("stays plain", "file", o.Path, "reason", o.Reason)
+		}
 		l.s.Done(p, o.Reason)
 	case storeFault(err):
 		l.s.Later(p, err.Error()+"; tried again later")
@@ -90,7 +93,7 @@ func (l *Sealer) conclude(ctx context.Context, p store.Pending, stored int64, er
 	default:
 		o.Stored, o.Reason, o.Err = 0, err.Error(), err
 		l.o.Log.Warn("stays plain", "file", o.Path, "error", err)
-		l.s.Done(p, o.Reason)
+		l.s.Failed(p, o.Reason)
 	}
 	l.tell(o.Event)
 	return []outcome{o}

@@ -17,7 +17,7 @@ import (
 )
 
 // Pack compresses files or folders outside the store to a destination in it, without copying them in first.
-// As with cp, the destination is a folder that exists or, of one source, the new name.
+// As with cp, the destination is a folder or, of one source, the new name; missing folders are made.
 // Nothing is written where something exists already; what is no tensor file is copied.
 func (l *Sealer) Pack(ctx context.Context, src []string, dest string) error {
 	if err := l.enter(ctx); err != nil {
@@ -26,15 +26,18 @@ func (l *Sealer) Pack(ctx context.Context, src []string, dest string) error {
 	defer l.leave()
 	d, items, err := l.plan(src, dest)
 	if err != nil {
-		return fmt.Errorf("pack to %s: %w", dest, err)
+		return fmt.Errorf("pack to %s: %w", l.shown(dest), err)
 	}
 	defer d.Release()
 	l.fitted = false
 	if err := l.packAll(ctx, d, items); err != nil {
-		return fmt.Errorf("pack to %s: %w", dest, err)
+		return fmt.Errorf("pack to %s: %w", l.shown(dest), err)
 	}
 	return l.baseUsed()
 }
+
+// shown is a store-relative path for a message: that of the root is empty.
+func (l *Sealer) shown(p string) string { return path.Join(l.s.Path(), p) }
 
 // packAll packs the files of a folder, weights first, then the folders.
 func (l *Sealer) packAll(ctx context.Context, d *store.Dir, items []*item) error {
@@ -57,7 +60,7 @@ func (l *Sealer) packAll(ctx context.Context, d *store.Dir, items []*item) error
 }
 
 func (l *Sealer) packFolder(ctx context.Context, d *store.Dir, it *item) error {
-	e, err := d.Mkdir(it.name, uint32(it.info.Mode().Perm()), owner(it.info))
+	e, err := d.Mkdir(it.name, mode(it.info)&0o777|0o700, owner(it.info)) // the rest in the end
 	if err != nil {
 		return fmt.Errorf("%s: %w", path.Join(d.Path(), it.name), err)
 	}
@@ -65,8 +68,10 @@ func (l *Sealer) packFolder(ctx context.Context, d *store.Dir, it *item) error {
 	if err := l.packAll(ctx, e.Dir, it.items); err != nil {
 		return err
 	}
-	_, err = e.Dir.SetAttr("", store.SetAttr{Mtime: new(it.info.ModTime())})
-	return err
+	if err := dress(store.File{Dir: e.Dir}, it); err != nil {
+		return fmt.Errorf("%s: %w", e.Dir.Path(), err)
+	}
+	return nil
 }
 
 func packSymlink(d *store.Dir, it *item) error {
@@ -74,7 +79,10 @@ func packSymlink(d *store.Dir, it *item) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.Symlink(it.name, target, owner(it.info))
+	if _, err = d.Symlink(it.name, target, owner(it.info)); err != nil {
+		return fmt.Errorf("%s: %w", path.Join(d.Path(), it.name), err)
+	}
+	_, err = d.SetAttr(it.name, ownerAndTime(it))
 	return err
 }
 
@@ -128,7 +136,12 @@ func (l *Sealer) outside(d *store.Dir, it *item) (*unit, error) {
 	}
 	u := &unit{dir: d, name: it.name, src: src, layout: layout}
 	u.trailer = func(temp *os.File) (archive.Trailer, error) { return l.s.NewIdentity(nil, temp) }
-	u.finish = func(temp *os.File) error { return l.s.Place(d, it.name, temp, it.info) }
+	u.finish = func(temp *os.File) error {
+		if err := copyXattrsTo(temp, it.from); err != nil {
+			return err
+		}
+		return l.s.Place(d, it.name, temp, it.info)
+	}
 	return u, nil
 }
 
@@ -169,16 +182,16 @@ func (l *Sealer) copyIn(ctx context.Context, d *store.Dir, it *item, reason stri
 		return err
 	}
 	defer src.Close()
-	_, h, err := d.Create(it.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, uint32(it.info.Mode().Perm()), owner(it.info))
+	_, h, err := d.Create(it.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600, owner(it.info))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	err = copyAll(ctx, &handleWriter{h: h}, src)
 	if err == nil {
-		err = h.Fsync(false)
+		err = dress(h, it)
 	}
 	if err == nil {
-		_, err = h.SetAttr(store.SetAttr{Mtime: new(it.info.ModTime())})
+		err = h.Fsync(false)
 	}
 	h.Release()
 	for _, p := range l.s.Pending() {

@@ -136,8 +136,9 @@ func TestPackRefuses(t *testing.T) {
 		{[]string{a, b}, "dir", fs.ErrExist},
 		{[]string{a}, "dir/b", fs.ErrExist},
 		{[]string{a, a}, "dir", fs.ErrExist},
-		{[]string{a, b}, "new", fs.ErrNotExist},
-		{[]string{a}, "new/deep", fs.ErrNotExist},
+		{[]string{a, filepath.Join(src, "none")}, "new", fs.ErrNotExist},
+		{[]string{a, a}, "new", fs.ErrExist},
+		{[]string{a, b}, "dir/b/deep", fs.ErrExist},
 		{[]string{filepath.Join(src, "none")}, "x", fs.ErrNotExist},
 		{[]string{r.s.Path()}, "x", nil},
 	} {

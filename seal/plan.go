@@ -23,32 +23,57 @@ type item struct {
 }
 
 // plan lists what Pack would write into which folder of the store, having checked that
-// nothing is there yet. The folder is the caller's to release.
+// nothing is there yet, and makes that folder. It is the caller's to release.
 func (l *Sealer) plan(src []string, dest string) (*store.Dir, []*item, error) {
-	d, name, err := l.find(dest)
-	rename := ""
-	if errors.Is(err, fs.ErrNotExist) && len(src) == 1 {
-		// The last part is the new name.
-		parent, last := path.Split(path.Clean("/" + dest))
-		rename = last
-		d, name, err = l.find(parent)
-	}
-	if err == nil && name != "" {
-		d.Release()
-		err = fs.ErrExist
-	}
+	items, err := l.collect(src)
 	if err != nil {
 		return nil, nil, err
 	}
-	items, err := l.collect(d, src, rename)
+	d, missing, err := l.reach(dest)
 	if err != nil {
-		d.Release()
+		return nil, nil, err
 	}
-	return d, items, err
+	if n := len(missing); n > 0 && len(items) == 1 {
+		items[0].name, missing = missing[n-1], missing[:n-1] // the new name
+	}
+	if err := vacant(d, items, len(missing) > 0); err != nil {
+		d.Release()
+		return nil, nil, err
+	}
+	for _, name := range missing {
+		e, err := d.Mkdir(name, 0o755, store.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())})
+		d.Release()
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		d = e.Dir
+	}
+	return d, items, nil
 }
 
-func (l *Sealer) collect(d *store.Dir, src []string, rename string) ([]*item, error) {
-	taken := map[string]bool{}
+// reach gives the last folder that exists on the way to a path, and the names from there on.
+func (l *Sealer) reach(p string) (*store.Dir, []string, error) {
+	d := l.s.Root()
+	names := strings.FieldsFunc(path.Clean("/"+p), func(r rune) bool { return r == '/' })
+	for i, name := range names {
+		e, err := d.Lookup(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return d, names[i:], nil
+		}
+		if err == nil && e.Dir == nil {
+			err = fmt.Errorf("%s is no folder: %w", path.Join(d.Path(), name), fs.ErrExist)
+		}
+		d.Release()
+		if err != nil {
+			return nil, nil, err
+		}
+		d = e.Dir
+	}
+	return d, nil, nil
+}
+
+// collect lists the sources with all they hold.
+func (l *Sealer) collect(src []string) ([]*item, error) {
 	var items []*item
 	for _, s := range src {
 		abs, err := filepath.Abs(s)
@@ -62,14 +87,7 @@ func (l *Sealer) collect(d *store.Dir, src []string, rename string) ([]*item, er
 		if err != nil {
 			return nil, err
 		}
-		it := &item{from: abs, name: rename, info: info}
-		if rename == "" {
-			it.name = filepath.Base(abs)
-		}
-		if err := free(d, it.name); err != nil || taken[it.name] {
-			return nil, fmt.Errorf("%s: %w", path.Join(d.Path(), it.name), cmp.Or(err, fs.ErrExist))
-		}
-		taken[it.name] = true
+		it := &item{from: abs, name: filepath.Base(abs), info: info}
 		if err := it.fill(); err != nil {
 			return nil, err
 		}
@@ -77,6 +95,22 @@ func (l *Sealer) collect(d *store.Dir, src []string, rename string) ([]*item, er
 	}
 	slices.SortStableFunc(items, byName)
 	return items, nil
+}
+
+// vacant checks that the items have different names, and that the folder, unless it is yet to be made, has none of them.
+func vacant(d *store.Dir, items []*item, unmade bool) error {
+	taken := map[string]bool{}
+	for _, it := range items {
+		var err error
+		if !unmade {
+			err = free(d, it.name)
+		}
+		if err != nil || taken[it.name] {
+			return fmt.Errorf("%s: %w", path.Join(d.Path(), it.name), cmp.Or(err, fs.ErrExist))
+		}
+		taken[it.name] = true
+	}
+	return nil
 }
 
 func byName(a, b *item) int { return natural(a.name, b.name) }

@@ -135,7 +135,7 @@ func next(pending []store.Pending, failed map[key]bool, until map[key]time.Time)
 func (l *Sealer) left(failed map[key]bool) []Event {
 	var es []Event
 	for _, p := range l.s.Pending() {
-		e := Event{Path: pathOf(p), Logical: p.ID.Size, Reason: "not sealed yet"}
+		e := Event{Path: pathOf(p), Logical: p.ID.Size, Reason: "not sealed yet", Waiting: true}
 		switch {
 		case failed[keyOf(p)]:
 			e.Reason = "the store failed; it is tried again at the next mount"

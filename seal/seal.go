@@ -12,7 +12,6 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultSettle   = 2 * time.Second
 	DefaultMaxWait  = time.Minute
 	DefaultMaxDepth = 8
 )
@@ -23,20 +22,17 @@ const cacheSize = 64 << 20 // bytes
 // Options of a Sealer.
 type Options struct {
 	Profile  archive.Profile
-	Settle   time.Duration // quiet time after the last close, default 2 s
+	Settle   time.Duration // quiet time after the last close
 	MaxWait  time.Duration // default 60 s, not running while a tensor file of the folder is open for writing
 	MaxDepth int           // default 8
 	Workers  int           // default GOMAXPROCS
 	Base     string        // store-relative path of a base to use instead of choosing (pack --base)
 	Progress func(Event)   // may be nil
 	Idle     bool          // nice 19 and idle I/O priority (beside a mount)
-	Log      *slog.Logger  // of what failed, once a file; nil: nowhere
+	Log      *slog.Logger  // of what failed, and of what stays plain and is not small, once a file; nil: nowhere
 }
 
 func (o Options) withDefaults() Options {
-	if o.Settle <= 0 {
-		o.Settle = DefaultSettle
-	}
 	if o.MaxWait <= 0 {
 		o.MaxWait = DefaultMaxWait
 	}
@@ -58,7 +54,8 @@ type Event struct {
 	Logical int64
 	Stored  int64  // 0: stays plain
 	Reason  string // why it stays plain
-	Err     error
+	Err     error  // if because something went wrong
+	Waiting bool   // it is still in the queue
 }
 
 // Sealer works through the store's queue. Safe for concurrent use; one job runs at a time.

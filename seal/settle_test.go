@@ -182,3 +182,21 @@ func TestPutOffHoldsOneFile(t *testing.T) {
 	c.queue = c.queue[:1]
 	c.want(t, 2*time.Second, "model.safetensors")
 }
+
+// A settle time of zero is none.
+func TestSettleZero(t *testing.T) {
+	if got := (Options{}).withDefaults().Settle; got != 0 {
+		t.Fatalf("settle time %v", got)
+	}
+	c := newClock()
+	c.settle = 0
+	p := c.add(new(store.Dir), "model.safetensors")
+	p.Writing, p.Settled = true, time.Time{}
+	if jobs := c.jobs(); len(jobs) != 0 {
+		t.Fatalf("%v while it is written", jobs)
+	}
+	p.Writing, p.Settled = false, c.now
+	if jobs := c.jobs(); len(jobs) != 1 {
+		t.Fatalf("%v when it is closed", jobs)
+	}
+}

@@ -34,6 +34,7 @@ type catalogue struct {
 	scanned  time.Time // when the last scan ended
 	ready    chan struct{}
 	once     sync.Once
+	changed  chan struct{} // gets a value when there may be another archive to expire
 }
 
 type set map[*known]struct{}
@@ -41,7 +42,14 @@ type set map[*known]struct{}
 func (c *catalogue) init() {
 	c.live, c.retained = map[string]*known{}, map[archive.ID]*known{}
 	c.id, c.schema, c.needed = map[archive.ID]set{}, map[archive.ID]set{}, map[archive.ID]int{}
-	c.ready = make(chan struct{})
+	c.ready, c.changed = make(chan struct{}), make(chan struct{}, 1)
+}
+
+func (c *catalogue) nudge() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 }
 
 // link and unlink keep the maps by content. Need c.mu.
@@ -72,6 +80,7 @@ func (c *catalogue) unlink(k *known) {
 	for _, d := range k.summary.Deps {
 		if c.needed[d.ID]--; c.needed[d.ID] == 0 {
 			delete(c.needed, d.ID)
+			c.nudge()
 		}
 	}
 }
@@ -89,6 +98,7 @@ func (c *catalogue) add(k *known) {
 	}
 	if k.retained {
 		c.retained[k.summary.ID] = k
+		c.nudge()
 	} else {
 		c.live[k.path] = k
 	}
@@ -154,7 +164,7 @@ func (c *catalogue) renameFolder(from, to string) {
 	}
 }
 
-// pathOf is where a content is now, or the hint.
+// pathOf is where a content is live now, "" where it is not known to be.
 func (c *catalogue) pathOf(id archive.ID, hint string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,7 +176,7 @@ func (c *catalogue) pathOf(id archive.ID, hint string) string {
 			return k.path
 		}
 	}
-	return hint
+	return ""
 }
 
 // content lists the archives of a content, live ones first.
@@ -236,7 +246,7 @@ func (c *catalogue) succeeded(sum *archive.Summary, mtime int64) bool {
 }
 
 // grace is how long the newest archive of a schema outlives its name.
-const grace = time.Hour
+var grace = time.Hour // shorter in tests
 
 // shown tells whether a content has a name. Needs c.mu.
 func (c *catalogue) shown(id archive.ID) bool {
@@ -267,4 +277,31 @@ func (c *catalogue) expired(now time.Time) (all []*known) {
 		all = append(all, k)
 	}
 	return all
+}
+
+// expiry is when the grace of a retained archive that nothing needs ends first; false: there is none.
+func (c *catalogue) expiry() (first time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, k := range c.retained {
+		if end := time.Unix(0, k.since).Add(grace); c.needed[id] == 0 && (!ok || end.Before(first)) {
+			first, ok = end, true
+		}
+	}
+	return first, ok
+}
+
+// hidden lists the paths at which an archive stands behind a plain file.
+func (c *catalogue) hidden() (paths []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.complete {
+		return nil
+	}
+	for path, k := range c.live {
+		if k.hidden {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }

@@ -48,7 +48,7 @@ func (m *move) exchange() error {
 	if m.src.isDir() {
 		m.s.cat.renameFolder(aside, path)
 	}
-	m.s.follow(&m.src, m.to, m.toName, srcHost)
-	m.s.follow(&m.dst, m.d, m.name, dstHost)
+	m.s.follow(&m.src, m.name, m.to, m.toName, srcHost)
+	m.s.follow(&m.dst, m.toName, m.d, m.name, dstHost)
 	return nil
 }

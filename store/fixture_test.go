@@ -101,7 +101,6 @@ func (e *env) open() {
 	e.must(err)
 	e.s = s
 	e.must(s.scanned(context.Background()))
-	s.wg.Wait()
 }
 
 func (e *env) ask(op, name string) error {
@@ -322,4 +321,10 @@ func (e *env) clean() {
 			e.t.Fatalf("left in %s: %v", sub, l)
 		}
 	}
+}
+
+// foreign writes a file behind the store's back.
+func (e *env) foreign(path string) {
+	e.t.Helper()
+	e.must(os.WriteFile(filepath.Join(e.dir, path), []byte("theirs"), 0o644))
 }

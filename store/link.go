@@ -53,6 +53,10 @@ func (d *Dir) link(name string, to *Dir, toName string) (*node, Entry, error) {
 	if w.st, err = s.host.Stat(to.fd(), target); err != nil {
 		return nil, Entry{}, err
 	}
+	if w.a == nil {
+		s.linked(&w.st, d, name)
+		s.linked(&w.st, to, toName)
+	}
 	if w.a != nil && w.a.summary != nil {
 		s.cat.add(knownAt(join(to.Path(), toName), &w.st, w.a))
 	}

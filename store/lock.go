@@ -32,6 +32,11 @@ func lock(root *os.File, path string) error {
 	if err != unix.EWOULDBLOCK {
 		return err
 	}
+	return lockedError(root, path)
+}
+
+// lockedError tells who has the lock of an open folder.
+func lockedError(root *os.File, path string) *LockedError {
 	e := &LockedError{Path: path}
 	var st unix.Stat_t
 	if unix.Fstat(int(root.Fd()), &st) == nil {

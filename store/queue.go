@@ -16,7 +16,8 @@ import (
 // queue is the list of what was written and is not sealed, in memory. Guarded by Store.mu.
 type queue struct {
 	m      map[key]*item
-	failed map[key]string // why a file stays plain
+	failed map[key]string  // state of a file that stays plain: "plain: " or "failed: " and the reason
+	links  map[key][]named // of files in m or failed, where they have several
 	ch     chan struct{}
 
 	journal sync.Mutex // of the file; below s.mu
@@ -38,7 +39,7 @@ type item struct {
 }
 
 func (q *queue) init() {
-	q.m, q.failed, q.ch = map[key]*item{}, map[key]string{}, make(chan struct{}, 1)
+	q.m, q.failed, q.links, q.ch = map[key]*item{}, map[key]string{}, map[key][]named{}, make(chan struct{}, 1)
 }
 
 func (s *Store) wake() {
@@ -134,10 +135,18 @@ func (s *Store) queueMoved() {
 	}
 }
 
-func (s *Store) unqueue(k key) {
+func (s *Store) unqueue(k key) { s.leave(k, "") }
+
+// leave takes a file out of the queue; stays is the state that a plain one has then.
+func (s *Store) leave(k key, stays string) {
 	s.mu.Lock()
 	it := s.queue.m[k]
 	delete(s.queue.failed, k)
+	if stays != "" {
+		s.queue.failed[k] = stays
+	} else {
+		s.forgetLinks(k)
+	}
 	if it != nil {
 		delete(s.queue.m, k)
 		it.dir.drop()
@@ -292,6 +301,9 @@ func (s *Store) dropQueue() {
 		it.dir.drop()
 		delete(s.queue.m, k)
 	}
+	for k := range s.queue.links {
+		s.forgetLinks(k)
+	}
 }
 
 // state of a plain file for people.
@@ -301,7 +313,7 @@ func (s *Store) state(k key) string {
 	it := s.queue.m[k]
 	switch {
 	case s.queue.failed[k] != "":
-		return "failed: " + s.queue.failed[k]
+		return s.queue.failed[k]
 	case it == nil:
 		return "plain"
 	case it.sealing:

@@ -67,8 +67,12 @@ func (d *Dir) removePlain(w *found) error {
 // gone forgets a plain file, or takes away one of its names. w is as before.
 func (s *Store) gone(w *found) {
 	s.removed(&w.st, w.a)
-	if w.a == nil && w.isFile() && w.st.Nlink <= 1 {
+	switch {
+	case w.a != nil || !w.isFile():
+	case w.st.Nlink <= 1:
 		s.unqueue(keyOf(&w.st))
+	case w.st.Nlink == 2:
+		s.oneLeft(keyOf(&w.st))
 	}
 }
 

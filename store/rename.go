@@ -179,11 +179,12 @@ func (s *Store) went(w *found, from string, to *Dir, name, host string) {
 	} else if w.a != nil {
 		s.cat.rename(from, path)
 	}
-	s.follow(w, to, name, host)
+	_, was := cutLast(from)
+	s.follow(w, was, to, name, host)
 }
 
 // follow keeps folders, open files and the queue right.
-func (s *Store) follow(w *found, to *Dir, name, host string) {
+func (s *Store) follow(w *found, was string, to *Dir, name, host string) {
 	if w.isDir() {
 		s.mu.Lock()
 		if d := s.dirs[keyOf(&w.st)]; d != nil {
@@ -195,6 +196,6 @@ func (s *Store) follow(w *found, to *Dir, name, host string) {
 	}
 	s.moved(s.number(&w.st, w.a), to, name)
 	if w.a == nil {
-		s.requeue(keyOf(&w.st), to, name)
+		s.renamed(w, was, to, name)
 	}
 }

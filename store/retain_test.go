@@ -243,3 +243,22 @@ func TestForeignArchive(t *testing.T) {
 	e.absent("sub/z")
 	e.holds("dep", contentD)
 }
+
+// What nobody comes back for goes when its time is over, without another operation.
+func TestGraceEnds(t *testing.T) {
+	grace = 300 * time.Millisecond
+	t.Cleanup(func() { grace = time.Hour })
+	e := newEnv(t)
+	e.seal("a", contentA, nil)
+	e.unlink("a")
+	e.retained(1)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, known := e.s.Known(context.Background(), idOf(contentA)); !known {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("still retained")
+		}
+	}
+	e.retained(0)
+}

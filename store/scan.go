@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scan fills the catalogue, then removes retained archives whose time is over.
+// scan fills the catalogue, then finishes swaps and removes retained archives whose time is over.
 func (s *Store) scan(ctx context.Context) {
 	for {
 		s.cat.mu.Lock()
@@ -32,12 +32,13 @@ func (s *Store) scan(ctx context.Context) {
 			break
 		}
 	}
-	s.cat.once.Do(func() { close(s.cat.ready) })
 	if !s.readOnly && ctx.Err() == nil {
+		s.finishSwaps()
 		s.ns.Lock()
 		s.sweep()
 		s.ns.Unlock()
 	}
+	s.cat.once.Do(func() { close(s.cat.ready) })
 }
 
 func (s *Store) scanAll(ctx context.Context) error {

@@ -121,22 +121,30 @@ func (s *Store) Enqueue(d *Dir, name string) error {
 	return nil
 }
 
-// Done takes a file out of the queue; reason "" means sealed, else why it stays plain (kept in memory and
-// shown as user.excpfs.state "failed: reason" until it is written again). Sealing marks it as being worked on.
+// Done takes a file out of the queue; reason "" means sealed, else why it stays plain by design (kept in
+// memory and shown as user.excpfs.state "plain: reason" until it is written again).
 // A file that is not p.ID any more stays in the queue.
 func (s *Store) Done(p Pending, reason string) {
-	if now := p; reason != "" && s.look(&now) == nil && (now.Writing || now.ID != p.ID) {
+	if reason != "" {
+		reason = "plain: " + reason
+	}
+	s.done(p, reason)
+}
+
+// Failed is Done for a file that stays plain because something went wrong: its state is "failed: reason".
+func (s *Store) Failed(p Pending, reason string) { s.done(p, "failed: "+reason) }
+
+func (s *Store) done(p Pending, stays string) {
+	if now := p; stays != "" && s.look(&now) == nil && (now.Writing || now.ID != p.ID) {
 		s.Later(p, "")
 		return
 	}
-	s.unqueue(p.key)
-	if reason != "" {
-		s.mu.Lock()
-		s.queue.failed[p.key] = reason
-		s.mu.Unlock()
-	}
 	s.ns.Lock()
 	defer s.ns.Unlock()
+	if w, err := p.Dir.find(p.Name); stays != "" && err == nil && w.a == nil && keyOf(&w.st) == p.key {
+		s.linked(&w.st, p.Dir, p.Name)
+	}
+	s.leave(p.key, stays)
 	s.sweep()
 }
 

@@ -103,6 +103,9 @@ func (s *Store) start() (err error) {
 			return err
 		}
 	}
+	if err := s.topmost(); err != nil {
+		return err
+	}
 	c, err := s.openControl()
 	if err != nil {
 		return err
@@ -116,7 +119,7 @@ func (s *Store) start() (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if !s.readOnly {
-		s.wg.Go(func() { s.scan(ctx) })
+		s.wg.Go(func() { s.scan(ctx); s.expire(ctx) })
 	}
 	return nil
 }

@@ -79,15 +79,23 @@ func (s *Store) Swap(p Pending, id archive.FileIdentity, temp *os.File) error {
 	if err := s.swap(d, name, &w, st, a, temp); err != nil {
 		return err
 	}
+	s.swapped(&w.st, st, a, ino)
+	s.sweep()
+	return nil
+}
+
+// swapped lets the archive have the inode number of the plain file.
+func (s *Store) swapped(plain, st *unix.Statx_t, a *sealed, ino uint64) {
 	s.mu.Lock()
-	delete(s.alias, keyOf(&w.st))
-	if a.trailer.Ino != ino {
+	delete(s.alias, keyOf(plain))
+	s.mu.Unlock()
+	other := s.number(st, a) != ino
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other {
 		s.alias[keyOf(st)] = ino
 	}
 	s.stale[ino] = struct{}{}
-	s.mu.Unlock()
-	s.sweep()
-	return nil
 }
 
 // finish gives an archive in tmp its metadata, makes it durable, and looks what it is.
@@ -193,14 +201,19 @@ func (s *Store) Place(d *Dir, name string, temp *os.File, like os.FileInfo) erro
 	return s.host.SyncDir(d.fd())
 }
 
-// dress gives a file what is known of another.
+// dress gives a file owner, mode and mtime of another; the set-ID bits only together with the owner.
 func (s *Store) dress(f *os.File, like os.FileInfo) error {
+	mode := uint32(like.Mode().Perm())
 	if sys, ok := like.Sys().(*syscall.Stat_t); ok {
-		if err := s.host.Fchown(f, int(sys.Uid), int(sys.Gid)); err != nil && err != unix.EPERM {
+		mode = sys.Mode & 0o7777
+		err := s.host.Fchown(f, int(sys.Uid), int(sys.Gid))
+		if err == unix.EPERM {
+			mode &^= setID
+		} else if err != nil {
 			return err
 		}
 	}
-	if err := s.host.Fchmod(f, uint32(like.Mode().Perm())); err != nil {
+	if err := s.host.Fchmod(f, mode); err != nil {
 		return err
 	}
 	mtime := like.ModTime()

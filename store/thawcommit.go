@@ -57,6 +57,9 @@ func (s *Store) commitThaw(n *node, w *found, temp *os.File, keep int64) error {
 	for _, at := range t.names[:1] {
 		s.enqueue(&st, at.d, at.name, keep >= 0)
 	}
+	for _, at := range t.names {
+		s.linked(&st, at.d, at.name)
+	}
 	s.sweep()
 	return nil
 }

@@ -288,6 +288,9 @@ func TestScanThatMayNotRead(t *testing.T) {
 		e.seal("newer", content(1, 2), nil) // or it would be kept for that
 		e.must(os.Chmod(filepath.Join(e.dir, hide), 0o700))
 		e.must(os.Chmod(filepath.Join(e.dir, private, "retained"), 0o755)) // the scan begins there
+		// What waits on the catalogue ends first.
+		e.s.stop()
+		e.s.wg.Wait()
 		e.s.sums.m = nil
 		e.s.cat.init()
 		asNobody(func() { e.s.scan(t.Context()) })

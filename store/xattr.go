@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -22,6 +23,11 @@ const virtual = "user.excpfs."
 // Getxattr reads one.
 func (f File) Getxattr(attr string) ([]byte, error) {
 	d := f.Dir
+	if d.s.readOnly && attr == virtual+"base" {
+		if err := d.s.scanned(context.Background()); err != nil {
+			return nil, err
+		}
+	}
 	d.s.share()
 	defer d.s.ns.RUnlock()
 	w, err := f.find()
@@ -156,8 +162,44 @@ func (d *Dir) virtual(w *found) map[string]string {
 	m["depth"] = strconv.Itoa(int(sum.Depth))
 	m["ratio"] = fmt.Sprintf("%.2f", float64(sum.Size)/float64(max(stored, 1)))
 	m["error"] = errorText(sum)
-	if len(sum.Deps) > 0 {
-		m["base"] = s.cat.pathOf(sum.Deps[0].ID, sum.Deps[0].Hint)
+	if dep, ok := baseOf(sum); ok {
+		m["base"] = s.nameOf(dep)
 	}
 	return m
+}
+
+// baseOf is what an archive is a difference to, as people see it: its base, else that of its
+// weights, else the weights.
+func baseOf(sum *archive.Summary) (archive.Dep, bool) {
+	for _, role := range []archive.Role{archive.RoleBase, archive.RoleWeightsBase, archive.RoleWeights} {
+		for _, d := range sum.Deps {
+			if d.Role == role {
+				return d, true
+			}
+		}
+	}
+	return archive.Dep{}, false
+}
+
+// nameOf is the path of a live archive of the content, else "retained" and the content's first digits. Needs ns.
+func (s *Store) nameOf(dep archive.Dep) string {
+	if path := s.cat.pathOf(dep.ID, dep.Hint); path != "" {
+		return path
+	}
+	if s.holds(dep.Hint, dep.ID) { // not scanned yet, or put there meanwhile
+		return dep.Hint
+	}
+	return fmt.Sprintf("retained %x", dep.ID[:6])
+}
+
+// holds tells whether the archive at a path is of a content. Needs ns.
+func (s *Store) holds(path string, id archive.ID) bool {
+	folder, name := cutLast(path)
+	d, err := s.dirAt(folder)
+	if err != nil {
+		return false
+	}
+	defer d.Release()
+	w, err := d.find(name)
+	return err == nil && w.a != nil && w.a.summary != nil && w.a.summary.ID == id
 }

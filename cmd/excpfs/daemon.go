@@ -97,7 +97,9 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 	plain, err := d.sealer.Drain(ctx)
 	for _, e := range plain {
-		d.log.Info("stays plain", "file", e.Path, "reason", e.Reason)
+		if e.Waiting { // the sealer told of the others
+			d.log.Info("stays plain for now", "file", e.Path, "reason", e.Reason)
+		}
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		d.log.Error("compressing what waits", "error", err)

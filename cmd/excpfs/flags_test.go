@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"excpfs/archive"
 )
 
 func TestSize(t *testing.T) {
@@ -87,5 +90,15 @@ func TestExitCodes(t *testing.T) {
 	report("ls", errReported, &b)
 	if b.Len() > 0 {
 		t.Errorf("said twice: %s", b.String())
+	}
+}
+
+func TestMountDefaults(t *testing.T) {
+	c, err := parseMount([]string{t.TempDir(), t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.settle != 2*time.Second || c.profile != (archive.Profile{Name: "excp", Alpha: 5e-5, Beta: 2, Bits: 4}) {
+		t.Errorf("settle %v, profile %+v", c.settle, c.profile)
 	}
 }

@@ -70,8 +70,7 @@ func runInspect(_ context.Context, args []string) error {
 			return usagef("%s is a folder; inspect shows one file, excpfs ls lists many", rest[0])
 		}
 		if !t.isRegular() || t.entry.Form != store.Sealed {
-			state := t.attr("state")
-			return fmt.Errorf("%s is not compressed (%s): there is nothing to inspect", rest[0], state)
+			return fmt.Errorf("%s is not compressed (%s): there is nothing to inspect", rest[0], t.state(liveMount(p.store)))
 		}
 		r, err := s.OpenArchive(t.path)
 		if err != nil {

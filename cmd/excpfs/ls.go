@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"excpfs/archive"
@@ -16,9 +17,12 @@ const lsHelp = `
 usage: excpfs ls [-l] [--json] STORE[/PATH]
 
 Lists every file at or below PATH: the size that programs see, what it takes on
-disk, and the ratio of the two. -l adds the profile, the file it is a difference
-to, the depth (how many files in a row are decoded to read it), and the error:
-relative RMS, by role, w weights, m first and v second moments; 0 is exact.
+disk, the ratio of the two, and its state: plain, sealed (compressed) or failed,
+and while the store is mounted settling or sealing, of files that wait to be
+compressed; then why it is plain or failed, where that is known. -l adds the
+profile, the file it is a difference to ("retained ID" if that was deleted), the
+depth (how many files in a row are decoded to read it), and the error: relative
+RMS, by role, w weights, m first and v second moments; 0 is exact.
 
 Example:
   excpfs ls -l /data/store/run1
@@ -58,9 +62,10 @@ func runLs(_ context.Context, args []string) error {
 	}
 	defer s.Close()
 	list := []listing{}
+	point := liveMount(p.store)
 	err = walk(s, p.path, func(t item) error {
 		if t.isRegular() {
-			list = append(list, newListing(s, t))
+			list = append(list, newListing(s, t, point))
 		}
 		return nil
 	})
@@ -73,16 +78,11 @@ func runLs(_ context.Context, args []string) error {
 	return printListing(list, *long)
 }
 
-func newListing(s *store.Store, t item) listing {
-	l := listing{Path: t.path, Logical: t.logical(), State: t.attr("state")}
-	if l.State == "" {
-		l.State = "plain"
-	}
-	if t.entry.Form == store.Plain {
-		l.Stored = l.Logical
-	} else {
-		l.Stored = t.stored()
+func newListing(s *store.Store, t item, point string) listing {
+	l := listing{Path: t.path, Logical: t.logical(), Stored: t.stored(), State: t.state(point)}
+	if t.entry.Form == store.Sealed {
 		l.sealed(s)
+		l.Base = t.attr("base")
 	}
 	if l.Stored > 0 {
 		l.Ratio = float64(l.Logical) / float64(l.Stored)
@@ -94,12 +94,14 @@ func newListing(s *store.Store, t item) listing {
 func (l *listing) sealed(s *store.Store) {
 	r, err := s.OpenArchive(l.Path)
 	if err != nil {
-		l.State = "unreadable: " + err.Error()
+		if !strings.HasPrefix(l.State, "failed: ") {
+			l.State = "failed: " + err.Error()
+		}
 		return
 	}
 	defer r.Close()
 	sum := r.Index().Summary
-	l.Profile, l.Depth, l.Base, l.errors = formatProfile(sum.Profile), int(sum.Depth), baseOf(sum), sum.Error
+	l.Profile, l.Depth, l.errors = formatProfile(sum.Profile), int(sum.Depth), sum.Error
 	l.Error = &roleErrors{number(sum.Error[0]), number(sum.Error[1]), number(sum.Error[2])}
 }
 
@@ -128,6 +130,11 @@ func printListing(list []listing, long bool) error {
 	var logical, stored int64
 	for _, l := range list {
 		logical, stored = logical+l.Logical, stored+l.Stored
+		path := l.Path
+		state, reason, _ := strings.Cut(l.State, ": ")
+		if reason != "" {
+			path += "  (" + reason + ")"
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t", formatSize(l.Logical), formatSize(l.Stored), formatRatio(l.Logical, l.Stored))
 		if long {
 			profile, failure, depth, base := "-", "-", "-", "-"
@@ -137,9 +144,9 @@ func printListing(list []listing, long bool) error {
 			if l.Base != "" {
 				base = l.Base
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t  %s\n", profile, depth, failure, l.State, base, l.Path)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t  %s\n", profile, depth, failure, state, base, path)
 		} else {
-			fmt.Fprintf(w, "%s\t  %s\n", l.State, l.Path)
+			fmt.Fprintf(w, "%s\t  %s\n", state, path)
 		}
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t\t", formatSize(logical), formatSize(stored), formatRatio(logical, stored))
@@ -147,7 +154,24 @@ func printListing(list []listing, long bool) error {
 		fmt.Fprint(w, "\t\t\t\t")
 	}
 	fmt.Fprintf(w, "  %d files\n", len(list))
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if files, bytes := backlog(list); files > 0 {
+		fmt.Printf("%d files, %s wait to be compressed\n", files, formatSize(bytes))
+	}
+	return nil
+}
+
+// backlog is what is not compressed yet.
+func backlog(list []listing) (files int, bytes int64) {
+	for _, l := range list {
+		if l.State == "settling" || l.State == "sealing" {
+			files++
+			bytes += l.Logical
+		}
+	}
+	return files, bytes
 }
 
 func printJSON(v any) error {

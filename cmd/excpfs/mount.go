@@ -31,6 +31,19 @@ small moments become zero, the others one of 15 values a tensor. The first
 checkpoint's weights, integers, 1-D and small tensors, and everything that is
 not a float tensor keep every bit. Profile exact keeps every bit of everything.
 
+getfattr -d shows of each file in the mount, as user.excpfs.NAME:
+  state    plain, plain: REASON (not to be compressed), settling (waits until it
+           is quiet), sealing (being compressed), sealed, or failed: REASON
+  profile  excp or exact
+  base     the file it is a difference to, "retained ID" if that was deleted
+  depth    how many files in a row are decoded to read it
+  stored   bytes on disk
+  ratio    size over bytes on disk
+  error    relative RMS error by role: weight, exp_avg, exp_avg_sq; 0 is exact
+and of the mount point itself, by getfattr -n:
+  store    the folder behind it
+  pid      the daemon's process number
+
 SIGTERM ends the daemon in order: it compresses what waits, for at most 30
 seconds, and unmounts. What was not compressed by then is whole, and next time's.
 The daemon's log is in /var/log/excpfs, or ~/.local/state/excpfs for a user who
@@ -135,6 +148,9 @@ func (c *mountConfig) place(from, to string) error {
 	}
 	if m, ok := mountOf(c.store); ok {
 		return fmt.Errorf("%s lies in the excpfs mount %s; mount its store, %s, instead", from, m.point, m.store())
+	}
+	if m, ok := mountBelow(c.store); ok {
+		return fmt.Errorf("%s, which is mounted at %s, lies in %s: excpfs umount %s first", m.source, m.point, from, m.point)
 	}
 	return nil
 }

@@ -59,6 +59,43 @@ func mountOf(path string) (mountEntry, bool) {
 	return best, best.ours()
 }
 
+// liveMount is where a store is mounted, "" if nowhere; of several mounts the one that writes.
+func liveMount(store string) string {
+	var point string
+	for _, m := range mounts() {
+		var st unix.Statfs_t
+		if !m.ours() || m.source != store || unix.Statfs(m.point, &st) != nil {
+			continue
+		}
+		if point == "" || st.Flags&unix.ST_RDONLY == 0 {
+			point = m.point
+		}
+	}
+	return point
+}
+
+// mountedStore finds the store of a live mount that path, absolute and without symlinks, lies in.
+// Until something was written there, the folder itself does not tell that it is a store.
+func mountedStore(path string) (string, bool) {
+	found := ""
+	for _, m := range mounts() {
+		if m.ours() && inside(path, m.source) && (found == "" || inside(found, m.source)) && !m.dead() {
+			found = m.source
+		}
+	}
+	return found, found != ""
+}
+
+// mountBelow finds a live mount of a folder in the store: its daemon would change the store's files too.
+func mountBelow(store string) (mountEntry, bool) {
+	for _, m := range mounts() {
+		if m.ours() && m.source != store && inside(m.source, store) && !m.dead() {
+			return m, true
+		}
+	}
+	return mountEntry{}, false
+}
+
 func mounts() []mountEntry {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -103,12 +140,14 @@ func resolve(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		return real, nil
+	rest := ""
+	for dir := abs; ; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return abs, nil
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
 	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
-	if err != nil {
-		return abs, nil
-	}
-	return filepath.Join(dir, filepath.Base(abs)), nil
 }

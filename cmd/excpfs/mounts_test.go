@@ -25,13 +25,13 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// TestLocate finds the store: the nearest folder above with .excpfs, else the folder itself.
+// TestLocate finds the store: the outermost folder above with .excpfs, else the folder itself or the nearest one.
 func TestLocate(t *testing.T) {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"store/.excpfs", "store/run/ckpt", "bare/run"} {
+	for _, dir := range []string{"store/.excpfs", "store/run/ckpt", "store/nested/.excpfs", "bare/run"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -43,9 +43,12 @@ func TestLocate(t *testing.T) {
 		"store":              {store: "store"},
 		"store/run/ckpt":     {store: "store", path: "run/ckpt"},
 		"store/run/new":      {store: "store", path: "run/new"},
-		"bare/run":           {store: "bare/run"},
-		"bare/run/file":      {store: "bare/run", path: "file"},
-		"bare/run/not-there": {store: "bare/run", path: "not-there"},
+		"store/nested/ckpt":  {store: "store", path: "nested/ckpt"},
+		"store/new/deep":     {store: "store", path: "new/deep"},
+		"bare/run":           {store: "bare/run", fresh: true},
+		"bare/run/file":      {store: "bare/run", path: "file", fresh: true},
+		"bare/run/not-there": {store: "bare/run", path: "not-there", fresh: true},
+		"bare/new/deep":      {store: "bare", path: "new/deep", fresh: true},
 	} {
 		want.store = filepath.Join(root, want.store)
 		got, err := locate(filepath.Join(root, arg))
@@ -53,7 +56,10 @@ func TestLocate(t *testing.T) {
 			t.Errorf("locate(%s) = %+v, %v; want %+v", arg, got, err, want)
 		}
 	}
-	if _, err := locate(filepath.Join(root, "no/such/place")); err == nil {
-		t.Error("a place that does not exist was found")
+	if _, _, err := openForReading(filepath.Join(root, "no/such/place"), 0); err == nil {
+		t.Error("a place that does not exist was read")
+	}
+	if _, _, err := openForWriting("/no/such/place", 0, discardLog()); err == nil {
+		t.Error("/ became a store")
 	}
 }

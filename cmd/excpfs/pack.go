@@ -20,7 +20,13 @@ usage: excpfs pack [FLAGS] SRC... STORE/DEST
 Compresses files, or whole checkpoint folders, into a store without a mount; SRC
 stays as it is. A folder is copied with all it holds. Each checkpoint is stored
 as the difference to the one before it, so name them in the order of training.
-Where a file cannot be compressed it is copied, and the reason is told.
+Where a file cannot be compressed it is copied, and the reason is told. Modes,
+times, ACLs and user xattrs are kept, owners too for root. DEST is made where it
+does not exist; of one SRC it is the new name.
+
+The store is the outermost one above DEST. Where there is none, one begins: in
+DEST if that folder exists, else in the nearest folder above that does; a line
+on standard error names it.
 
 With --in-place, the files that lie at or below PATH become compressed where
 they are, each replaced only after its compressed form was decoded and compared.
@@ -71,7 +77,7 @@ type packJob struct {
 }
 
 func (j *packJob) run(ctx context.Context) error {
-	total, err := totalSize(j.sources)
+	files, total, err := totalSize(j.sources)
 	if err != nil {
 		return err
 	}
@@ -81,10 +87,14 @@ func (j *packJob) run(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
+	if err := j.begin(at); err != nil {
+		return err
+	}
 	if j.options.Base, err = basePath(j.options.Base, s, at); err != nil {
 		return err
 	}
 	p := newProgress("pack", total)
+	p.of(files)
 	j.options.Progress = func(e seal.Event) { j.count(p, e) }
 	l := seal.New(s, j.options)
 	if j.inPlace {
@@ -108,15 +118,29 @@ func (j *packJob) run(ctx context.Context) error {
 	return nil
 }
 
+// begin says which folder becomes a store, if one does.
+func (j *packJob) begin(at place) error {
+	if !at.fresh {
+		return nil
+	}
+	if _, err := os.Lstat(j.dest); j.inPlace && err != nil {
+		return fmt.Errorf("%s does not exist", j.dest)
+	}
+	for _, src := range j.sources {
+		if abs, err := resolve(src); err == nil && at.path != "" && inside(abs, at.store) {
+			return fmt.Errorf("%s lies in %s, which would become the store: make the store's folder first (mkdir -p)", src, at.store)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "excpfs: begins a store in %s\n", at.store)
+	return nil
+}
+
 func (j *packJob) count(p *progress, e seal.Event) {
 	switch {
 	case e.Err != nil:
 		j.plain++
 		p.say("%s stays plain: %v", e.Path, e.Err)
 	case e.Stored == 0:
-		if !staysPlain(e.Reason) {
-			j.plain++
-		}
 		p.say("%s stays plain: %s", e.Path, e.Reason)
 	default:
 		j.files++
@@ -145,24 +169,25 @@ func basePath(base string, s *store.Store, at place) (string, error) {
 	return base, r.Close()
 }
 
-func totalSize(paths []string) (int64, error) {
-	var total int64
+// totalSize is how many files there are at or below paths, and their size.
+func totalSize(paths []string) (files int, total int64, err error) {
 	for _, p := range paths {
 		err := filepath.WalkDir(p, func(_ string, d os.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+				files++
 				total += info.Size()
 			}
 			return nil
 		})
 		if errors.Is(err, os.ErrNotExist) {
-			return 0, fmt.Errorf("%s does not exist", p)
+			return 0, 0, fmt.Errorf("%s does not exist", p)
 		}
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	return total, nil
+	return files, total, nil
 }

@@ -91,7 +91,7 @@ func drain(ctx context.Context, m mountEntry, pid int, timeout time.Duration) {
 	if err := w.wait(ctx); err != nil && !errors.Is(err, errTimeout) {
 		fmt.Fprintf(os.Stderr, "excpfs: %v\n", err)
 	}
-	w.report(os.Stderr, true)
+	w.report(os.Stderr)
 	for _, path := range sortedKeys(w.pending) {
 		fmt.Fprintf(os.Stderr, "%s stays plain for now: not compressed within %v\n", path, timeout)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"excpfs/archive"
@@ -76,18 +77,13 @@ type verifier struct {
 }
 
 func (v *verifier) run(ctx context.Context, at string) error {
-	var total int64
-	err := walk(v.s, at, func(t item) error {
-		if t.entry.Form == store.Sealed {
-			total += t.logical()
-		}
-		return nil
-	})
+	files, total, err := count(v.s, at, func(t item) bool { return t.entry.Form == store.Sealed })
 	if err != nil {
 		return err
 	}
 	v.progress = newProgress("verify", total)
 	defer v.progress.end()
+	v.progress.of(files)
 	err = walk(v.s, at, func(t item) error {
 		if t.entry.Form != store.Sealed {
 			return nil
@@ -123,9 +119,15 @@ func (v *verifier) retained(ctx context.Context) error {
 // file checks one file. Only an interruption is an error; faults are counted.
 func (v *verifier) file(ctx context.Context, name string, size int64, open func() (*archive.Reader, error)) error {
 	d := verdict{Path: name, Size: size, Faults: []string{}}
-	fault := func(err error) {
-		d.Faults = append(d.Faults, err.Error())
-		v.progress.say("%s: %v", name, err)
+	fault := func(err error) { // one of the weights shows in both moments
+		text := err.Error()
+		for prefix := name + ": "; strings.HasPrefix(text, prefix); {
+			text = text[len(prefix):]
+		}
+		if !slices.Contains(d.Faults, text) {
+			d.Faults = append(d.Faults, text)
+			v.progress.say("%s: %s", name, text)
+		}
 	}
 	r, err := open()
 	if err == nil {

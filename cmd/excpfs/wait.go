@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,9 +19,10 @@ const waitHelp = `
 usage: excpfs wait [--timeout TIME] PATH...
 
 Returns when every file at or below PATH, in a mount, is compressed or stays as
-it is. Files that could not be compressed are listed with the reason; a file
-that holds no tensors, or is too small to gain, is no failure. A file that is
-open, and its folder, are waited for.
+it is, and says what stays plain and why. A file that could not be compressed is
+a failure; one that excpfs leaves alone is none: it holds no tensors, is under
+64 KiB, saves less than 2 %, has several hard links, or its name is too long. A
+file that is open, and its folder, are waited for.
 
 Example:
   excpfs wait /mnt/ckpt/run1
@@ -47,7 +49,7 @@ func runWait(ctx context.Context, args []string) error {
 		if err := w.wait(ctx); err != nil {
 			return err
 		}
-		failed += w.report(os.Stderr, false)
+		failed += w.report(os.Stderr)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of the files stay as they were written", failed)
@@ -58,8 +60,10 @@ func runWait(ctx context.Context, args []string) error {
 // watcher follows the state of the files below a path of a mount.
 type watcher struct {
 	root    string
+	files   int               // of all kinds
 	pending map[string]string // file to state: settling or sealing
 	failed  map[string]string // file to reason
+	plain   map[string]string // file that is not to be compressed to reason
 }
 
 func (w *watcher) check() error {
@@ -94,6 +98,7 @@ func (w *watcher) wait(ctx context.Context) error {
 		if len(w.pending) == 0 {
 			return nil
 		}
+		p.reached(w.files-len(w.pending), w.files)
 		for len(w.pending) > 0 {
 			select {
 			case <-ctx.Done():
@@ -101,7 +106,7 @@ func (w *watcher) wait(ctx context.Context) error {
 			case <-time.After(200 * time.Millisecond):
 			}
 			w.refresh()
-			p.waiting(len(w.pending))
+			p.reached(w.files-len(w.pending), w.files)
 		}
 	}
 }
@@ -118,7 +123,7 @@ func (w *watcher) stopped(ctx context.Context) error {
 var errTimeout = errors.New("the time is up")
 
 func (w *watcher) scan() error {
-	w.pending, w.failed = map[string]string{}, map[string]string{}
+	w.files, w.pending, w.failed, w.plain = 0, map[string]string{}, map[string]string{}, map[string]string{}
 	return filepath.WalkDir(w.root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && path != w.root:
@@ -126,6 +131,7 @@ func (w *watcher) scan() error {
 		case err != nil:
 			return err
 		case d.Type().IsRegular():
+			w.files++
 			w.look(path)
 		}
 		return nil
@@ -140,11 +146,15 @@ func (w *watcher) refresh() {
 }
 
 func (w *watcher) look(path string) {
-	state := stateOf(path)
-	if reason, ok := strings.CutPrefix(state, "failed: "); ok {
-		w.failed[path] = reason
-	} else if state == "settling" || state == "sealing" {
+	switch state, reason, _ := strings.Cut(stateOf(path), ": "); state {
+	case "settling", "sealing":
 		w.pending[path] = state
+	case "failed":
+		w.failed[path] = reason
+	case "plain":
+		if reason != "" { // else nobody wrote it
+			w.plain[path] = reason
+		}
 	}
 }
 
@@ -157,36 +167,48 @@ func stateOf(path string) string {
 	return string(buf[:n])
 }
 
-// report lists the files that stay plain although they should not, and returns
-// their number; all also counts those that excpfs does not compress by design.
-func (w *watcher) report(out *os.File, all bool) int {
-	failures, policy := 0, map[string]int{}
+// small is the size below which a file is not named: it is not worth a word.
+const small = 64 << 10
+
+// namedAtMost is how many files of one reason are named.
+const namedAtMost = 3
+
+// report tells what stays plain and why: each failure, and in one line for each
+// reason what is not to be compressed. It returns the number of failures.
+func (w *watcher) report(out io.Writer) int {
 	for _, path := range sortedKeys(w.failed) {
-		reason := w.failed[path]
-		if staysPlain(reason) {
-			short, _, _ := strings.Cut(reason, ":")
-			policy[short]++
+		fmt.Fprintf(out, "%s stays plain: %s\n", path, w.failed[path])
+	}
+	count, named := map[string]int{}, map[string][]string{}
+	few := 0
+	for _, path := range sortedKeys(w.plain) {
+		reason, _, _ := strings.Cut(w.plain[path], ": ")
+		if st, err := os.Lstat(path); err == nil && st.Size() < small {
+			few++
 			continue
 		}
-		failures++
-		fmt.Fprintf(out, "%s stays plain: %s\n", path, reason)
-	}
-	for _, reason := range sortedKeys(policy) {
-		if all {
-			fmt.Fprintf(out, "stay plain: %s (%d of the files)\n", reason, policy[reason])
+		if count[reason]++; count[reason] <= namedAtMost {
+			named[reason] = append(named[reason], path)
 		}
 	}
-	return failures
+	for _, reason := range sortedKeys(count) {
+		names := strings.Join(named[reason], ", ")
+		if count[reason] > namedAtMost {
+			names += ", ..."
+		}
+		fmt.Fprintf(out, "%s plain, %s: %s\n", stay(count[reason]), reason, names)
+	}
+	if few > 0 {
+		fmt.Fprintf(out, "%s plain, under 64 KiB\n", stay(few))
+	}
+	return len(w.failed)
 }
 
-// staysPlain tells reasons that are policy from failures.
-func staysPlain(reason string) bool {
-	for _, policy := range []string{"not a tensor file", "under 64 KiB", "saves less than", "more than one hard link"} {
-		if strings.HasPrefix(reason, policy) {
-			return true
-		}
+func stay(files int) string {
+	if files == 1 {
+		return "1 file stays"
 	}
-	return false
+	return fmt.Sprintf("%d files stay", files)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -11,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"excpfs/archive"
 	"excpfs/store"
 )
 
@@ -26,7 +27,7 @@ func (t item) logical() int64 { return int64(t.entry.Attr.Size) }
 
 func (t item) isRegular() bool { return t.entry.Attr.Mode&unix.S_IFMT == unix.S_IFREG }
 
-// stored is the size of an archive.
+// stored is what a file takes on disk: the size of an archive, the blocks of a plain file.
 func (t item) stored() int64 {
 	if n, err := strconv.ParseInt(t.attr("stored"), 10, 64); err == nil {
 		return n
@@ -43,27 +44,68 @@ func (t item) attr(name string) string {
 	return string(v)
 }
 
+// state asks a mount of the store, where point is one: what waits is known there only.
+func (t item) state(point string) string {
+	var state string
+	if point != "" {
+		state = stateOf(filepath.Join(point, t.path))
+	}
+	return cmp.Or(state, t.attr("state"), "plain")
+}
+
 // walk calls fn for every file at or below a path, in order of names.
 func walk(s *store.Store, at string, fn func(item) error) error {
+	t, err := find(s, at)
+	if err != nil {
+		return err
+	}
+	defer t.dir.Release()
+	return walkItem(t, fn)
+}
+
+func walkItem(t item, fn func(item) error) error {
+	if t.entry.Dir == nil {
+		return fn(t)
+	}
+	return children(t.entry.Dir, t.path, func(sub item) error { return walkItem(sub, fn) })
+}
+
+// find gives what is at a path. Its dir, which of a folder is the folder itself, is the caller's to release.
+func find(s *store.Store, at string) (item, error) {
 	dir := s.Root()
-	defer func() { dir.Release() }()
-	if at == "" {
-		return walkDir(dir, "", fn)
+	t := item{dir: dir, entry: store.Entry{Dir: dir}}
+	var err error
+	if t.entry.Attr, err = dir.Attr(); err != nil || at == "" {
+		return t, err
 	}
 	parts := strings.Split(at, "/")
 	for i, name := range parts {
 		e, err := lookup(dir, name, i == len(parts)-1)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path.Join(s.Path(), at), err)
+			dir.Release()
+			return t, fmt.Errorf("%s: %w", path.Join(s.Path(), at), err)
 		}
 		if e.Dir == nil {
 			name = shownName(dir, name)
-			return fn(item{dir, name, path.Join(dir.Path(), name), e})
+			return item{dir, name, path.Join(dir.Path(), name), e}, nil
 		}
 		dir.Release()
 		dir = e.Dir
+		t = item{dir: dir, path: at, entry: e}
 	}
-	return walkDir(dir, at, fn)
+	return t, nil
+}
+
+// count is how many of the files at or below a path there are, and their size.
+func count(s *store.Store, at string, which func(item) bool) (files int, bytes int64, err error) {
+	err = walk(s, at, func(t item) error {
+		if which(t) {
+			files++
+			bytes += t.logical()
+		}
+		return nil
+	})
+	return files, bytes, err
 }
 
 // lookup also finds a sealed file by the name it has in the store, NAME.excp.
@@ -87,7 +129,8 @@ func shownName(dir *store.Dir, name string) string {
 	return strings.TrimSuffix(name, archiveSuffix)
 }
 
-func walkDir(dir *store.Dir, at string, fn func(item) error) error {
+// children calls fn for all that a folder holds, in order of names.
+func children(dir *store.Dir, at string, fn func(item) error) error {
 	entries, err := dir.ReadDir()
 	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
@@ -101,27 +144,13 @@ func walkDir(dir *store.Dir, at string, fn func(item) error) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path.Join(at, d.Name), err)
 		}
+		err = fn(item{dir, d.Name, path.Join(at, d.Name), e})
 		if e.Dir != nil {
-			err = walkDir(e.Dir, path.Join(at, d.Name), fn)
 			e.Dir.Release()
-		} else {
-			err = fn(item{dir, d.Name, path.Join(at, d.Name), e})
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// baseOf names the file an archive is a difference to, as recorded in it.
-func baseOf(s archive.Summary) string {
-	for _, role := range []archive.Role{archive.RoleBase, archive.RoleWeightsBase, archive.RoleWeights} {
-		for _, d := range s.Deps {
-			if d.Role == role {
-				return d.Hint
-			}
-		}
-	}
-	return ""
 }
