@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"excpfs/store"
 
@@ -30,7 +31,10 @@ type opens struct {
 	list  []*fileHandle
 	modes [3]int
 	write int
-	kept  *store.Handle // of a file whose last name was taken, until somebody opens or the kernel forgets it
+	// Handles released a moment ago, and the host inode of the last that was passed through.
+	fading [3]int
+	host   uint64
+	kept   *store.Handle // of a file whose last name was taken, until somebody opens or the kernel forgets it
 }
 
 // keep takes over h.
@@ -62,6 +66,9 @@ func (n *fileNode) admit(h *store.Handle, a store.Attr, flags uint32) (fusefs.Fi
 		return nil, 0, syscall.ESTALE
 	}
 	f.mode = n.modeFor(h, a, flags)
+	if f.mode == passed {
+		n.host = hostInode(h)
+	}
 	n.list = append(n.list, f)
 	n.modes[f.mode]++
 	if f.write {
@@ -82,12 +89,28 @@ func (n *fileNode) modeFor(h *store.Handle, a store.Attr, flags uint32) ioMode {
 		return passed
 	case n.modes[cached] > 0 || h.Sealed():
 		return cached
+	case n.t.passthrough && !n.quiet(h):
+		return cached
 	case n.t.passthrough && n.t.backing.possible(h, a):
 		return passed
 	case flags&syscall.O_ACCMODE == syscall.O_WRONLY:
 		return direct
 	}
 	return cached
+}
+
+// quiet tells whether go-fuse is done with the handles of before, or will do h no harm.
+func (o *opens) quiet(h *store.Handle) bool {
+	return o.fading[cached] == 0 && o.fading[direct] == 0 && (o.fading[passed] == 0 || hostInode(h) == o.host)
+}
+
+// hostInode is 0 where there is none. A number cannot be used again while go-fuse has the file registered.
+func hostInode(h *store.Handle) uint64 {
+	var st unix.Stat_t
+	if fd := h.Fd(); fd < 0 || unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // openFlags of an answer. A sealed file's pages stay valid from open to open; those of a plain
@@ -110,11 +133,23 @@ func (o *opens) leave(f *fileHandle) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.list = slices.DeleteFunc(o.list, func(g *fileHandle) bool { return g == f })
-	o.modes[f.mode]--
 	if f.write {
 		o.write--
 	}
+	o.modes[f.mode]--
+	o.fading[f.mode]++
+	time.AfterFunc(linger, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.fading[f.mode]--
+	})
 }
+
+// linger is how long a handle is remembered after its RELEASE. Just after our part of that, go-fuse takes a reference off
+// the inode's backing file, whichever mode the handle was in. A handle that is passed through in
+// between would lose its backing file (EIO at open) or, if the file was sealed and thawed
+// again, get the one of before.
+const linger = 100 * time.Millisecond
 
 // borrow is f, or any open handle, or nil; Release waits until users.Done.
 func (o *opens) borrow(f fusefs.FileHandle) *fileHandle {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"excpfs/archive"
 	"excpfs/decode"
@@ -306,6 +307,25 @@ func TestModes(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("released a moment ago", func(t *testing.T) {
+		n := node(&fakeRegistrar{})
+		next := func(name string, want ioMode) {
+			t.Helper()
+			h := open(t, n, name, syscall.O_RDWR)
+			if h.mode != want {
+				t.Errorf("%s: mode %d, expected %d", name, h.mode, want)
+			}
+			h.Release(context.Background())
+		}
+		next("plain", passed)
+		next("plain", passed) // the same host file
+		writeFile(t, filepath.Join(dir, "other"), []byte("y"))
+		next("other", cached) // go-fuse may still give it that of before
+		next("plain", cached)
+		time.Sleep(2 * linger)
+		next("other", passed)
+	})
 }
 
 type fakeRegistrar struct {
