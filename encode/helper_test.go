@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -139,7 +140,13 @@ func input(p plain, prof archive.Profile) Input {
 func encodeBytes(t testing.TB, in Input) ([]byte, *archive.Index) {
 	t.Helper()
 	var buf bytes.Buffer
-	w, err := archive.NewWriter(&buf)
+	ix := encodeTo(t, &buf, in)
+	return buf.Bytes(), ix
+}
+
+func encodeTo(t testing.TB, to io.Writer, in Input) *archive.Index {
+	t.Helper()
+	w, err := archive.NewWriter(to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +157,7 @@ func encodeBytes(t testing.TB, in Input) ([]byte, *archive.Index) {
 	if err := w.Finish(ix, archive.Trailer{}); err != nil {
 		t.Fatal(err)
 	}
-	return buf.Bytes(), ix
+	return ix
 }
 
 // seal encodes, decodes, and has the archive verify itself: its hashes are those

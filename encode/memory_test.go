@@ -1,9 +1,7 @@
 package encode
 
 import (
-	"context"
 	"encoding/binary"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -80,17 +78,7 @@ func toFile(t *testing.T, path string, in Input) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w, err := archive.NewWriter(io.Writer(f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ix, err := Encode(context.Background(), in, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Finish(ix, archive.Trailer{}); err != nil {
-		t.Fatal(err)
-	}
+	encodeTo(t, f, in)
 }
 
 // watchHeap samples what is live and not yet collected, until the answer is called.

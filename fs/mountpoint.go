@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,8 +30,8 @@ func prepare(mountpoint, storePath string) (string, error) {
 	case !st.IsDir():
 		return "", fmt.Errorf("%s: mount point is not a folder", mountpoint)
 	}
-	if m, err := mountAt(mountpoint); err == nil && m != nil && m.kind == "fuse."+name {
-		return "", fmt.Errorf("%s: %s is mounted there already", mountpoint, m.source)
+	if m, err := mountAt(mountpoint); err == nil && m != nil && m.Kind == "fuse."+name {
+		return "", fmt.Errorf("%s: %s is mounted there already", mountpoint, m.Source)
 	}
 	if err := apart(mountpoint, storePath); err != nil {
 		return "", err
@@ -126,7 +124,7 @@ func Unmount(mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	if m == nil || m.kind != "fuse."+name {
+	if m == nil || m.Kind != "fuse."+name {
 		return fmt.Errorf("%s: not a mount point of %s", mountpoint, name)
 	}
 	return detach(mountpoint)
@@ -152,38 +150,14 @@ func detach(mountpoint string) error {
 	return nil
 }
 
-// mount is a line of /proc/self/mountinfo.
-type mount struct{ kind, source string }
-
 // mountAt is the topmost mount at a path, or nil.
-func mountAt(path string) (*mount, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	var top *mount
-	for line := range strings.Lines(string(b)) {
-		left, right, ok := strings.Cut(line, " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if ok && len(l) > 4 && len(r) > 1 && unescape(l[4]) == path {
-			top = &mount{kind: r[0], source: unescape(r[1])}
+func mountAt(path string) (*MountInfo, error) {
+	all, err := Mounts()
+	var top *MountInfo
+	for _, m := range all {
+		if m.Point == path {
+			top = &m
 		}
 	}
-	return top, nil
-}
-
-// unescape undoes the \ooo that the kernel writes for space, tab, newline and backslash.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return top, err
 }

@@ -119,7 +119,7 @@ func TestMountTable(t *testing.T) {
 	m := mountStore(t, setup{})
 	at, err := mountAt(m.Mnt)
 	ok(t, err)
-	if at == nil || at.kind != "fuse.excpfs" || at.source != m.Store {
+	if at == nil || at.Kind != "fuse.excpfs" || at.Source != m.Store {
 		t.Errorf("mounted as %+v", at)
 	}
 	if os.Geteuid() == 0 {
@@ -133,7 +133,8 @@ func TestMountTable(t *testing.T) {
 }
 
 func TestUnescape(t *testing.T) {
-	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134040`: `/a\040`, `/plain`: "/plain", `\04`: `\04`, `/x\999`: `/x\999`} {
+	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134040`: `/a\040`, `/plain`: "/plain", `\04`: `\04`, `/x\999`: `/x\999`,
+		`/mnt/a\040b`: "/mnt/a b", `\134`: `\`, `a\04`: `a\04`, `\999`: `\999`, "": ""} {
 		if got := unescape(in); got != want {
 			t.Errorf("%q: %q, expected %q", in, got, want)
 		}

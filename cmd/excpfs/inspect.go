@@ -55,11 +55,7 @@ type tensorLine struct {
 func runInspect(_ context.Context, args []string) error {
 	f := newFlags("inspect", inspectHelp)
 	asJSON := f.Bool("json", false, "print a JSON object")
-	rest, err := parse(f, args, 1, 1)
-	if err != nil {
-		return err
-	}
-	s, p, err := openForReading(rest[0], 0)
+	s, p, err := openNamed(f, args)
 	if err != nil {
 		return err
 	}
@@ -67,10 +63,10 @@ func runInspect(_ context.Context, args []string) error {
 	var in *inspection
 	err = walk(s, p.path, func(t item) error {
 		if t.path != p.path && t.path+archiveSuffix != p.path {
-			return usagef("%s is a folder; inspect shows one file, excpfs ls lists many", rest[0])
+			return usagef("%s is a folder; inspect shows one file, excpfs ls lists many", p.arg)
 		}
 		if !t.isRegular() || t.entry.Form != store.Sealed {
-			return fmt.Errorf("%s is not compressed (%s): there is nothing to inspect", rest[0], t.state(liveMount(p.store)))
+			return fmt.Errorf("%s is not compressed (%s): there is nothing to inspect", p.arg, t.state(liveMount(p.store)))
 		}
 		r, err := s.OpenArchive(t.path)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 // place is an argument STORE/PATH taken apart.
 type place struct {
+	arg   string // as given to openForReading
 	store string // folder of the store
 	path  string // below it, as users see it; "" for the store itself
 	mount string // the mount point that the argument lies in, or ""
@@ -81,11 +82,12 @@ func deadError(point string) error {
 }
 
 // openForReading opens the store of a path without its lock.
-func openForReading(arg string, cache int64) (*store.Store, place, error) {
+func openForReading(arg string) (*store.Store, place, error) {
 	p, err := locate(arg)
 	if err != nil {
 		return nil, p, err
 	}
+	p.arg = arg
 	if p.fresh {
 		if _, err := os.Lstat(filepath.Join(p.store, p.path)); err != nil {
 			return nil, p, fmt.Errorf("%s does not exist", arg)
@@ -94,8 +96,17 @@ func openForReading(arg string, cache int64) (*store.Store, place, error) {
 	if p.mount != "" {
 		fmt.Fprintf(os.Stderr, "excpfs: %s is mounted; reading the store behind it, %s\n", p.mount, p.store)
 	}
-	s, err := store.Open(p.store, store.Options{ReadOnly: true, CacheSize: cache, Log: discardLog()})
+	s, err := store.Open(p.store, store.Options{ReadOnly: true, Log: discardLog()})
 	return s, p, explain(err)
+}
+
+// openNamed is openForReading of a verb's only argument.
+func openNamed(f *flagSet, args []string) (*store.Store, place, error) {
+	rest, err := parse(f, args, 1, 1)
+	if err != nil {
+		return nil, place{}, err
+	}
+	return openForReading(rest[0])
 }
 
 // openForWriting opens the store of a path as its only writer.

@@ -52,11 +52,7 @@ func runLs(_ context.Context, args []string) error {
 	f := newFlags("ls", lsHelp)
 	long := f.Bool("l", false, "list everything that is known")
 	asJSON := f.Bool("json", false, "print a JSON array")
-	rest, err := parse(f, args, 1, 1)
-	if err != nil {
-		return err
-	}
-	s, p, err := openForReading(rest[0], 0)
+	s, p, err := openNamed(f, args)
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"excpfs/fs"
+
 	"golang.org/x/sys/unix"
 )
 
-// mountEntry is a line of /proc/self/mountinfo.
+// mountEntry is a mount, ours or another.
 type mountEntry struct{ point, fstype, source string }
 
 func (m mountEntry) ours() bool { return m.fstype == "fuse.excpfs" }
@@ -96,37 +96,12 @@ func mountBelow(store string) (mountEntry, bool) {
 	return mountEntry{}, false
 }
 
-func mounts() []mountEntry {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	var list []mountEntry
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		before, after, ok := strings.Cut(sc.Text(), " - ")
-		l, r := strings.Fields(before), strings.Fields(after)
-		if ok && len(l) >= 5 && len(r) >= 2 {
-			list = append(list, mountEntry{unescape(l[4]), r[0], unescape(r[1])})
-		}
+func mounts() (list []mountEntry) {
+	all, _ := fs.Mounts() // nil without /proc: then nothing is known to be mounted
+	for _, m := range all {
+		list = append(list, mountEntry{m.Point, m.Kind, m.Source})
 	}
 	return list
-}
-
-// unescape undoes the octal escapes of the kernel's mount tables.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // inside reports whether path is dir or lies below it; both are clean and absolute.

@@ -6,14 +6,6 @@ import (
 	"testing"
 )
 
-func TestUnescape(t *testing.T) {
-	for in, want := range map[string]string{`/mnt/a\040b`: "/mnt/a b", `\134`: `\`, `a\04`: `a\04`, `\999`: `\999`, "": ""} {
-		if got := unescape(in); got != want {
-			t.Errorf("%q is %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestInside(t *testing.T) {
 	for _, tt := range []struct {
 		path, dir string
@@ -56,7 +48,7 @@ func TestLocate(t *testing.T) {
 			t.Errorf("locate(%s) = %+v, %v; want %+v", arg, got, err, want)
 		}
 	}
-	if _, _, err := openForReading(filepath.Join(root, "no/such/place"), 0); err == nil {
+	if _, _, err := openForReading(filepath.Join(root, "no/such/place")); err == nil {
 		t.Error("a place that does not exist was read")
 	}
 	if _, _, err := openForWriting("/no/such/place", 0, discardLog()); err == nil {

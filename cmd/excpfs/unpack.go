@@ -57,7 +57,7 @@ func runUnpack(ctx context.Context, args []string) error {
 
 // unpack returns how many files are damaged.
 func unpack(ctx context.Context, src, dest string, into bool) (int, error) {
-	s, p, err := openForReading(src, 0)
+	s, p, err := openForReading(src)
 	if err != nil {
 		return 0, err
 	}

@@ -39,11 +39,7 @@ type verdict struct {
 func runVerify(ctx context.Context, args []string) error {
 	f := newFlags("verify", verifyHelp)
 	asJSON := f.Bool("json", false, "print a JSON array of all files")
-	rest, err := parse(f, args, 1, 1)
-	if err != nil {
-		return err
-	}
-	s, p, err := openForReading(rest[0], 0)
+	s, p, err := openNamed(f, args)
 	if err != nil {
 		return err
 	}
