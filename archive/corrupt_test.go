@@ -150,8 +150,10 @@ func TestRefusedByName(t *testing.T) {
 		name, want string
 		file       []byte
 	}{
-		{"later version", "x.excp: archive format version 2 is newer than this excpfs reads (1); upgrade excpfs", withVersion(s.bytes, 2, 2)},
-		{"versions disagree", "no trailer", withVersion(s.bytes, 1, 2)},
+		{"later version", "x.excp: archive format version 3 is newer than this excpfs reads (2); upgrade excpfs", withVersion(s.bytes, 3, 3)},
+		{"versions disagree", "version 1 in the header, 2 in the trailer", withVersion(s.bytes, 1, 2)},
+		{"version 0", "version 0", withVersion(s.bytes, 0, 0)},
+		{"trailer of a later version", "no trailer", withVersion(s.bytes, 1, 3)},
 		{"header flag", "x.excp: archive uses header flags 0x0002, which this excpfs does not know", headerFlag},
 		{"trailer flag", "x.excp: archive uses trailer flags 0x0001, which this excpfs does not know", trailerFlag},
 		{"role", "x.excp: archive uses dependency role 9, which this excpfs does not know", role.join()},
@@ -216,7 +218,7 @@ type parts struct {
 func newParts(tb testing.TB, s *sample) *parts {
 	r := open(tb, s.bytes)
 	p := &parts{blocks: s.bytes[:r.end], summary: appendSummary(nil, &s.index.Summary), trailer: s.trailer, inline: s.index.inlined()}
-	p.unpacked, p.raw = encodeIndex(r.index, r.inline)
+	p.unpacked, p.raw = encodeIndex(r.version, r.index, r.inline)
 	return p
 }
 
@@ -239,7 +241,7 @@ func unchecked(p []byte) []byte {
 func (p *parts) joinPacked(packed []byte) []byte {
 	index := append(packed, p.raw...)
 	size := len(p.blocks) + len(index) + len(p.summary) + trailerSize
-	return bytes.Join([][]byte{p.blocks, index, p.summary, appendTrailer(nil, p.trailer, sections{size: int64(size),
+	return bytes.Join([][]byte{p.blocks, index, p.summary, appendTrailer(nil, p.trailer, sections{version: le.Uint16(p.blocks[8:]), size: int64(size),
 		packed: uint32(len(packed)), unpacked: uint32(len(p.unpacked)), raw: uint32(len(p.raw)), indexCRC: checksum(index),
 		summary: uint32(len(p.summary)), summaryCRC: checksum(p.summary)})}, nil)
 }

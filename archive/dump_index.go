@@ -35,6 +35,10 @@ func dumpColumn(d *dumper, i int, ix *Index) {
 	case colVerbatim:
 		form := d.u8()
 		d.note("form %d", form)
+		if form == verbatimStructured {
+			dumpStreams(d)
+			return
+		}
 		if form == verbatimHeader {
 			d.note("front %q", d.str())
 		}

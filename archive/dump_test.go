@@ -13,7 +13,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.dump from the archiv
 // The archives in testdata are frozen: they must read, and dump, as they always did.
 func TestDump(t *testing.T) {
 	small, _ := optimizerIndex(t, 2)
-	for name, fresh := range map[string][]byte{"everything": newSample().bytes, "optimizer": small} {
+	torch := written2(t, fixture(t, "../torchfile/testdata/shared.pt"))
+	for name, fresh := range map[string][]byte{"everything": newSample().bytes, "optimizer": small, "torch": torch} {
 		path := filepath.Join("testdata", name)
 		frozen, err := os.ReadFile(path + ".excp")
 		if os.IsNotExist(err) && *update {
@@ -45,8 +46,8 @@ func TestDump(t *testing.T) {
 func sameParts(t *testing.T, name string, a, b []byte) {
 	t.Helper()
 	x, y := open(t, a), open(t, b)
-	xu, xr := encodeIndex(x.index, x.inline)
-	yu, yr := encodeIndex(y.index, y.inline)
+	xu, xr := encodeIndex(x.version, x.index, x.inline)
+	yu, yr := encodeIndex(y.version, y.index, y.inline)
 	if x.end != y.end || !bytes.Equal(a[:x.end], b[:y.end]) || !bytes.Equal(xu, yu) || !bytes.Equal(xr, yr) ||
 		!bytes.Equal(appendSummary(nil, &x.index.Summary), appendSummary(nil, &y.index.Summary)) || x.trailer != y.trailer {
 		t.Errorf("%s: this writer spells the archive otherwise", name)

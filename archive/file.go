@@ -29,11 +29,11 @@ func (f file) read(p []byte, off int64) error {
 	return fmt.Errorf("%s: %w", f.name, err)
 }
 
-// header checks the first bytes.
-func (f file) header() error {
+// header checks the first bytes and returns the version.
+func (f file) header() (uint16, error) {
 	b := make([]byte, min(headerSize, max(f.size, 0)))
 	if err := f.read(b, 0); err != nil {
-		return err
+		return 0, err
 	}
 	return parseHeader(b, f.name)
 }
@@ -64,7 +64,7 @@ func (f file) tail() (sum Summary, t Trailer, s sections, err error) {
 // trailer checks the fixed end of the last bytes of the file.
 func (f file) trailer(b []byte) (Trailer, sections, error) {
 	if len(b) < headerSize+trailerSize {
-		if err := f.header(); err != nil {
+		if _, err := f.header(); err != nil {
 			return Trailer{}, sections{}, err
 		}
 		return Trailer{}, sections{}, f.damage(f.size, "file ends too early")
@@ -73,8 +73,8 @@ func (f file) trailer(b []byte) (Trailer, sections, error) {
 	b = b[len(b)-trailerSize:]
 	// A trailer that is not ours is another version's, or another format's,
 	// only if the header agrees.
-	if v, ok := trailerVersion(b); !ok || v != Version {
-		if err := f.header(); err != nil {
+	if v, ok := trailerVersion(b); !ok || !known(v) {
+		if _, err := f.header(); err != nil {
 			return Trailer{}, sections{}, err
 		}
 		return Trailer{}, sections{}, f.damage(at, "no trailer: the file was cut or overwritten")

@@ -5,8 +5,12 @@ import (
 	"hash/crc32"
 )
 
-// Version is the newest format version this package reads and the one it writes.
-const Version = 1
+// Version is the newest format version this package reads. Version 2 added the
+// structured form of the verbatim column; archives of safetensors files are of version 1.
+const (
+	Version           = 2
+	versionStructured = 2
+)
 
 const (
 	headMagic = "\x8eEXCP\r\n\x1a" // a text conversion or a 7-bit channel breaks it
@@ -19,16 +23,18 @@ const (
 
 // Limits, docs/FORMAT.md section 4.
 const (
-	inlineMax  = 128     // stored bytes of a block that goes into the index
-	hashMin    = 64      // tensors of more bytes have a hash
-	packedMax  = 1 << 28 // unpacked bytes of the packed columns
-	packedGrow = 256     // ... and as a multiple of their stored bytes
-	packedFree = 1 << 16 // ... plus this
-	rawMax     = 1 << 28
-	tensorsMax = 1 << 24
-	summaryMax = 1 << 20
-	hintMax    = 4096
-	methodMax  = 63
+	inlineMax      = 128     // stored bytes of a block that goes into the index
+	hashMin        = 64      // tensors of more bytes have a hash
+	packedMax      = 1 << 28 // unpacked bytes of the packed columns
+	packedGrow     = 256     // ... and as a multiple of their stored bytes
+	packedFree     = 1 << 16 // ... plus this
+	structuredFree = 1 << 20 // ... in the structured form of the verbatim column
+	picklesMax     = 1 << 16 // of one zip
+	rawMax         = 1 << 28
+	tensorsMax     = 1 << 24
+	summaryMax     = 1 << 20
+	hintMax        = 4096
+	methodMax      = 63
 )
 
 // The columns of the index. Those before numPacked are compressed.

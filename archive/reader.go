@@ -14,6 +14,7 @@ type Reader struct {
 	src     io.ReaderAt
 	name    string
 	size    int64
+	version uint16
 	index   *Index
 	trailer Trailer
 	inline  []byte // blocks inside the index
@@ -34,12 +35,16 @@ func ReadSummary(r io.ReaderAt, size int64, name string) (Summary, Trailer, erro
 // Close closes r when it is an io.Closer. name is used in errors.
 func Open(r io.ReaderAt, size int64, name string) (*Reader, error) {
 	f := file{r, size, name}
-	if err := f.header(); err != nil {
+	version, err := f.header()
+	if err != nil {
 		return nil, err
 	}
 	sum, t, s, err := f.tail()
 	if err != nil {
 		return nil, err
+	}
+	if s.version != version {
+		return nil, f.damage(size-trailerSize, fmt.Sprintf("version %d in the header, %d in the trailer", version, s.version))
 	}
 	end := size - trailerSize - int64(s.summary) - s.index()
 	p := make([]byte, s.index())
@@ -53,7 +58,7 @@ func Open(r io.ReaderAt, size int64, name string) (*Reader, error) {
 	if err != nil {
 		return nil, f.damage(end, "index: "+err.Error())
 	}
-	a := &Reader{src: r, name: name, size: size, index: ix, trailer: t, inline: inline, end: end}
+	a := &Reader{src: r, name: name, version: version, size: size, index: ix, trailer: t, inline: inline, end: end}
 	a.byName = make(map[string]int, len(ix.Tensors))
 	for i := range ix.Tensors {
 		a.byName[ix.Tensors[i].Name] = i
@@ -70,7 +75,7 @@ func parseIndex(p []byte, s sections, sum Summary, blocksEnd int64) (*Index, []b
 	if err != nil {
 		return nil, nil, err
 	}
-	ix, inline, err := decodeIndex(sum, unpacked, p[s.packed:], uint64(s.packed))
+	ix, inline, err := decodeIndex(s.version, sum, unpacked, p[s.packed:], uint64(s.packed))
 	if err != nil {
 		return nil, nil, err
 	}

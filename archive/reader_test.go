@@ -22,7 +22,7 @@ func (t *tracked) ReadAt(p []byte, off int64) (int, error) {
 
 func TestReadSummary(t *testing.T) {
 	s := newSample()
-	p := append(appendHeader(nil), make([]byte, 10000)...) // not looked at
+	p := append(appendHeader(nil, 1), make([]byte, 10000)...) // not looked at
 	p = append(p, s.bytes[headerSize:]...)
 	size := int64(len(p))
 	tr := p[size-trailerSize:]

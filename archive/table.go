@@ -27,20 +27,22 @@ type tableReader struct {
 	inline  int64
 }
 
-func encodeIndex(ix *Index, inline []byte) (packed, raw []byte) {
+func encodeIndex(version uint16, ix *Index, inline []byte) (packed, raw []byte) {
 	w := tableWriter{inline: inline, next: headerSize}
 	b := appendString(nil, ix.Format)
 	b = append(b, ix.Hash[16:]...)
 	w.columns[colFile] = binary.AppendUvarint(b, uint64(len(ix.Tensors)))
-	w.columns[colVerbatim] = packVerbatim(ix.Verbatim, ix.Tensors)
 	for i := range ix.Tensors {
 		w.tensor(i, &ix.Tensors[i])
 	}
+	verbatim, sums := packVerbatim(version, ix)
+	w.columns[colVerbatim] = verbatim
+	w.columns[colCRCs] = append(w.columns[colCRCs], sums...)
 	return w.join()
 }
 
 // decodeIndex returns the index and the bytes of its inline blocks. limit bounds the number of tensors.
-func decodeIndex(s Summary, packed, raw []byte, limit uint64) (*Index, []byte, error) {
+func decodeIndex(version uint16, s Summary, packed, raw []byte, limit uint64) (*Index, []byte, error) {
 	cs, err := splitColumns(packed, raw)
 	if err != nil {
 		return nil, nil, err
@@ -65,7 +67,7 @@ func decodeIndex(s Summary, packed, raw []byte, limit uint64) (*Index, []byte, e
 			return nil, nil, fmt.Errorf("tensor %d (%q): %w", i, ix.Tensors[i].Name, err)
 		}
 	}
-	if ix.Verbatim, err = unpackVerbatim(cs[colVerbatim], ix.Tensors); err != nil {
+	if err := unpackVerbatim(version, ix, cs[colVerbatim], &r.columns[colCRCs]); err != nil {
 		return nil, nil, fmt.Errorf("verbatim column: %w", err)
 	}
 	if r.inline != int64(len(cs[colInline])) {

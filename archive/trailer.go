@@ -24,6 +24,7 @@ type Trailer struct {
 
 // sections is the part of the trailer that finds and checks index and summary.
 type sections struct {
+	version    uint16
 	size       int64  // of the archive
 	packed     uint32 // packed columns, stored
 	unpacked   uint32
@@ -63,7 +64,7 @@ func appendTrailer(b []byte, t Trailer, s sections) []byte {
 	for _, v := range []uint32{s.packed, s.unpacked, s.raw, s.indexCRC, s.summary, s.summaryCRC} {
 		b = le.AppendUint32(b, v)
 	}
-	b = le.AppendUint16(b, Version)
+	b = le.AppendUint16(b, s.version)
 	b = le.AppendUint16(b, 0)
 	b = le.AppendUint32(b, checksum(b[at:]))
 	return append(b, tailMagic...)
@@ -74,7 +75,7 @@ func trailerVersion(b []byte) (uint16, bool) {
 	return le.Uint16(b[96:]), string(b[104:]) == tailMagic
 }
 
-// parseTrailer reads the last trailerSize bytes of an archive of this version.
+// parseTrailer reads the last trailerSize bytes of an archive of a version that is known.
 func parseTrailer(b []byte) (t Trailer, s sections, err error) {
 	if checksum(b[:100]) != le.Uint32(b[100:]) {
 		return t, s, fmt.Errorf("trailer checksum does not match")
@@ -86,6 +87,6 @@ func parseTrailer(b []byte) (t Trailer, s sections, err error) {
 	i64 := func() int64 { return int64(c.u64()) }
 	t.Plain = FileIdentity{Ino: c.u64(), Size: i64(), Mtime: i64(), Ctime: i64()}
 	t.FolderMtime, t.Ino, t.HostIno, t.Btime = i64(), c.u64(), c.u64(), i64()
-	s = sections{size: i64(), packed: c.u32(), unpacked: c.u32(), raw: c.u32(), indexCRC: c.u32(), summary: c.u32(), summaryCRC: c.u32()}
+	s = sections{version: le.Uint16(b[96:]), size: i64(), packed: c.u32(), unpacked: c.u32(), raw: c.u32(), indexCRC: c.u32(), summary: c.u32(), summaryCRC: c.u32()}
 	return t, s, nil
 }

@@ -10,8 +10,9 @@ import (
 
 // Forms of the verbatim column.
 const (
-	verbatimPlain  = iota // the bytes
-	verbatimHeader        // uvarint length of front, front, back; headerText between them
+	verbatimPlain      = iota // the bytes
+	verbatimHeader            // uvarint length of front, front, back; headerText between them
+	verbatimStructured        // streams, from version 2 on
 )
 
 // headerText is what the safetensors library writes into a header for these
@@ -39,7 +40,35 @@ func headerText(ts []Tensor) (b []byte) {
 	return b
 }
 
-func packVerbatim(v []byte, ts []Tensor) []byte {
+// packVerbatim is the verbatim column, and the checksums that it takes.
+func packVerbatim(version uint16, ix *Index) (column, sums []byte) {
+	plain := packText(ix.Verbatim, ix.Tensors)
+	if version < versionStructured {
+		return plain, nil
+	}
+	g := newGaps(ix.Tensors, ix.Size)
+	p, sums := packStructured(ix.Verbatim, g)
+	if p == nil || 1+len(p)+len(sums) >= len(plain) {
+		return plain, nil
+	}
+	if v, rest, err := unpackStructured(p, sums, g); err != nil || len(rest) > 0 || !bytes.Equal(v, ix.Verbatim) {
+		return plain, nil
+	}
+	return append([]byte{verbatimStructured}, p...), sums
+}
+
+// unpackVerbatim is the inverse of packVerbatim; the tensors are known. sums may hold more than it takes.
+func unpackVerbatim(version uint16, ix *Index, p []byte, sums *cursor) (err error) {
+	if version >= versionStructured && len(p) > 0 && p[0] == verbatimStructured {
+		ix.Verbatim, sums.p, err = unpackStructured(p[1:], sums.p, newGaps(ix.Tensors, ix.Size))
+	} else {
+		ix.Verbatim, err = unpackText(p, ix.Tensors)
+	}
+	return err
+}
+
+// packText is in a form of version 1.
+func packText(v []byte, ts []Tensor) []byte {
 	text := headerText(ts)
 	at := bytes.Index(v, text)
 	if len(text) == 0 || at < 0 {
@@ -50,8 +79,8 @@ func packVerbatim(v []byte, ts []Tensor) []byte {
 	return append(p, v[at+len(text):]...)
 }
 
-// unpackVerbatim is the inverse of packVerbatim.
-func unpackVerbatim(p []byte, ts []Tensor) ([]byte, error) {
+// unpackText is the inverse of packText.
+func unpackText(p []byte, ts []Tensor) ([]byte, error) {
 	c := cursor{p: p}
 	text := headerText(ts)
 	var v []byte

@@ -11,16 +11,28 @@ import (
 // Writer writes an archive front to back. Append may be called from one
 // goroutine at a time.
 type Writer struct {
-	w      io.Writer
-	size   int64
-	inline []byte // blocks that will be in the index
-	err    error  // of w; nothing is written after one
+	w       io.Writer
+	version uint16
+	size    int64
+	inline  []byte // blocks that will be in the index
+	err     error  // of w; nothing is written after one
 }
 
-// NewWriter writes the header.
-func NewWriter(w io.Writer) (*Writer, error) {
-	a := &Writer{w: w}
-	return a, a.write(appendHeader(nil))
+// NewWriter writes the header of an archive of version 1.
+func NewWriter(w io.Writer) (*Writer, error) { return newWriter(w, 1) }
+
+// NewWriterFor writes the header of an archive of a file of a format, in the oldest
+// version that is good for it.
+func NewWriterFor(w io.Writer, format string) (*Writer, error) {
+	if format == "safetensors" {
+		return NewWriter(w)
+	}
+	return newWriter(w, versionStructured)
+}
+
+func newWriter(w io.Writer, version uint16) (*Writer, error) {
+	a := &Writer{w: w, version: version}
+	return a, a.write(appendHeader(nil, version))
 }
 
 func (w *Writer) write(p []byte) error {
@@ -75,13 +87,13 @@ func (w *Writer) sections(ix *Index, t Trailer) ([]byte, error) {
 			}
 		}
 	}
-	unpacked, raw := encodeIndex(ix, w.inline)
+	unpacked, raw := encodeIndex(w.version, ix, w.inline)
 	packed, err := pack(unpacked, ix.inlined())
 	if err != nil {
 		return nil, err
 	}
 	out := append(packed, raw...)
-	s := sections{packed: uint32(len(packed)), unpacked: uint32(len(unpacked)), raw: uint32(len(raw)), indexCRC: checksum(out)}
+	s := sections{version: w.version, packed: uint32(len(packed)), unpacked: uint32(len(unpacked)), raw: uint32(len(raw)), indexCRC: checksum(out)}
 	summary := appendSummary(nil, &ix.Summary)
 	s.summary, s.summaryCRC = uint32(len(summary)), checksum(summary)
 	out = append(out, summary...)
@@ -103,7 +115,7 @@ func verifyIndex(p []byte, s sections, blocksEnd int64) error {
 	if err != nil {
 		return err
 	}
-	unpacked, raw := encodeIndex(ix, inline)
+	unpacked, raw := encodeIndex(s.version, ix, inline)
 	want, err := unpack(index[:s.packed], s.unpacked)
 	if err != nil {
 		return err

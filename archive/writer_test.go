@@ -104,7 +104,7 @@ func TestVerbatim(t *testing.T) {
 		if string(ix.Verbatim) != c.verbatim {
 			t.Errorf("%q came back as %q", c.verbatim, ix.Verbatim)
 		}
-		if p := packVerbatim(ix.Verbatim, ix.Tensors); p[0] != c.form {
+		if p := packText(ix.Verbatim, ix.Tensors); p[0] != c.form {
 			t.Errorf("%q is stored as %q", c.verbatim, p)
 		}
 	}
@@ -114,11 +114,11 @@ func TestVerbatimRefused(t *testing.T) {
 	ts := one(&Writer{w: io.Discard}, "t", nil).Tensors
 	text := string(headerText(ts))
 	for _, p := range []string{"", "\x02", "\x00" + text, "\x01", "\x01\x02a", "\x01" + string(rune(len(text))) + text} {
-		if v, err := unpackVerbatim([]byte(p), ts); err == nil {
+		if v, err := unpackText([]byte(p), ts); err == nil {
 			t.Errorf("%q: %q", p, v)
 		}
 	}
-	if _, err := unpackVerbatim([]byte("\x01\x00"), nil); err == nil {
+	if _, err := unpackText([]byte("\x01\x00"), nil); err == nil {
 		t.Error("a header of no tensors")
 	}
 }

@@ -73,11 +73,14 @@ func Changed(dst Bitmap, w, base []byte, d tensor.DType) {
 }
 
 // WeightThreshold is r_w of ExCP (arXiv 2406.11257, section 3.2) with the clamp of its
-// script: min(2.5, alpha / sqrt(meanSq)) * median. A mean that is zero, NaN or unknown (negative) clamps.
+// script: min(2.5, alpha / sqrt(meanSq)) * median. A mean that is zero or NaN clamps. Where it is
+// unknown (negative) the factor is 1: nothing tells noise from change, so half of the elements are kept.
 func WeightThreshold(alpha, meanSq float64, median float32) float64 {
 	const clamp = 2.5
 	factor := clamp
-	if f := alpha / math.Sqrt(meanSq); f < clamp { // false for NaN
+	if meanSq < 0 {
+		factor = 1
+	} else if f := alpha / math.Sqrt(meanSq); f < clamp { // false for NaN
 		factor = f
 	}
 	return factor * float64(median)

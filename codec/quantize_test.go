@@ -51,7 +51,7 @@ func TestWeightThreshold(t *testing.T) {
 		alpha, meanSq float64
 		median        float32
 		want          float64
-	}{{5e-5, 1e-6, 2, 0.1}, {5e-5, 1e-12, 2, 5}, {5e-5, 0, 2, 5}, {5e-5, -1, 2, 5}, {5e-5, math.NaN(), 2, 5}, {1, 1, 0, 0}, {1, math.Inf(1), 1, 0}} {
+	}{{5e-5, 1e-6, 2, 0.1}, {5e-5, 1e-12, 2, 5}, {5e-5, 0, 2, 5}, {5e-5, -1, 2, 2}, {5e-5, math.NaN(), 2, 5}, {1, 1, 0, 0}, {1, math.Inf(1), 1, 0}} {
 		if got := WeightThreshold(c.alpha, c.meanSq, c.median); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("threshold(%v, %v, %v) = %v, want %v", c.alpha, c.meanSq, c.median, got, c.want)
 		}

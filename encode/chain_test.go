@@ -27,7 +27,7 @@ func sealStep(t testing.TB, s shelf, w, m plain, base *sealed, p archive.Profile
 	var out step
 	out.weights = s.seal(t, in)
 	in = input(m, p)
-	in.Weights = out.weights.file
+	in.Weights = []Sibling{{File: out.weights.file}}
 	out.moments = s.seal(t, in)
 	return out
 }

@@ -33,7 +33,8 @@ type changes struct {
 	own     int   // tensor of this file, or -1
 	plan    *plan // of own
 	base    int   // tensor of in.Base that own is a difference to
-	sibling int   // tensor of in.Weights where own is -1
+	file    int   // of in.Weights, where own is -1,
+	sibling int   // and its tensor
 	kept    codec.Bitmap
 }
 
@@ -45,7 +46,7 @@ type domain struct {
 
 // written lets go of what moment i needed last.
 func (e *encoder) written(i int) {
-	_, weight := tensor.RoleOf(e.tensors[i].Name)
+	_, weight := e.roleOf(i)
 	d, ok := e.domains[weight]
 	if !ok || e.groups[i] == nil || d.users.Add(-1) > 0 {
 		return
@@ -75,7 +76,7 @@ func (e *encoder) changesOf(ctx context.Context, weight string, shape []int64) (
 }
 
 func (e *encoder) findChanges(ctx context.Context, weight string) (*changes, error) {
-	c := &changes{e: e, own: -1, sibling: -1}
+	c := &changes{e: e, own: -1, file: -1, sibling: -1}
 	if i, ok := e.weights[weight]; ok {
 		p, err := e.plan(ctx, i)
 		if err != nil || p.method != codec.Delta && p.method != codec.Residual {
@@ -84,12 +85,13 @@ func (e *encoder) findChanges(ctx context.Context, weight string) (*changes, err
 		c.info, c.own, c.plan, c.base = e.tensors[i], i, p, e.baseOf(i)
 		return c, nil
 	}
-	j, ok := e.sibling[weight]
-	if !ok || e.in.Weights.Base() == nil {
+	at, ok := e.sibling[weight]
+	if !ok || e.in.Weights[at.file].Base() == nil {
 		return nil, nil
 	}
-	c.info, c.sibling = e.in.Weights.Index().Tensors[j].Info, j
-	has, err := e.in.Weights.BaseTensor(ctx, j, nil, 0)
+	f := e.in.Weights[at.file]
+	c.info, c.file, c.sibling = f.Index().Tensors[at.tensor].Info, at.file, at.tensor
+	has, err := f.BaseTensor(ctx, at.tensor, nil, 0)
 	if !has {
 		return nil, err
 	}
@@ -158,10 +160,11 @@ func (c *changes) compute(ctx context.Context, dst codec.Bitmap, sp span) error 
 	if c.own < 0 {
 		n, at := sp.n*d.Width(), sp.start*int64(d.Width())
 		s.dec, s.base = sized(s.dec, n), sized(s.base, n)
-		if err := c.e.in.Weights.ReadTensor(ctx, c.sibling, s.dec, at); err != nil {
+		f := c.e.in.Weights[c.file]
+		if err := f.ReadTensor(ctx, c.sibling, s.dec, at); err != nil {
 			return err
 		}
-		if _, err := c.e.in.Weights.BaseTensor(ctx, c.sibling, s.base, at); err != nil {
+		if _, err := f.BaseTensor(ctx, c.sibling, s.base, at); err != nil {
 			return err
 		}
 	} else {

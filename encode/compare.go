@@ -12,7 +12,7 @@ import (
 	"excpfs/tensor"
 )
 
-// MeanSquares computes the mean of each exp_avg_sq tensor of a plain file, by weight name.
+// MeanSquares computes the mean of each exp_avg_sq tensor of a plain file, by the weight in its name.
 func MeanSquares(ctx context.Context, src io.ReaderAt, l *tensor.Layout) (map[string]float64, error) {
 	means := map[string]float64{}
 	var s scratch
@@ -117,7 +117,8 @@ func (c *comparison) add(t tensor.Info, part *tensorSample, matched bool) {
 	c.bytes += float64(t.Length)
 	c.exact += scale * float64(min(part.alone, part.delta))
 	role, _ := tensor.RoleOf(t.Name)
-	if role != tensor.Weight || !t.DType.Lossy() || !matched {
+	counter := t.Elems() == 1 || tensor.OptimizerState(t.Name) // may be far larger than any weight
+	if role != tensor.Weight || !t.DType.Lossy() || !matched || counter {
 		return
 	}
 	if sum := part.weight + part.change; math.IsNaN(sum) || math.IsInf(sum, 0) {
@@ -126,7 +127,7 @@ func (c *comparison) add(t tensor.Info, part *tensorSample, matched bool) {
 	c.matched = true
 	c.weight += scale * part.weight
 	c.change += scale * part.change
-	if !lossyWeight(t) {
+	if !LossyWeight(t) {
 		return
 	}
 	c.lossy = true

@@ -20,7 +20,7 @@ var ErrOwnBase = errors.New("the file has the content of its own base")
 // the weights decoded, and their base, so moments are at least as deep as the weights.
 func (o *output) finish(ctx context.Context) (*archive.Index, error) {
 	ix, e := o.ix, o.e
-	base, weights := -1, -1
+	base, weights := -1, map[int]int{} // dependencies, those of in.Weights by their place
 	for i := range ix.Tensors {
 		p, err := e.plan(ctx, i)
 		if err != nil {
@@ -40,14 +40,17 @@ func (o *output) finish(ctx context.Context) (*archive.Index, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !p.siblingMask {
+		if p.sibling < 0 {
 			continue
 		}
-		if weights < 0 {
-			weights = o.dep(archive.RoleWeights, e.in.Weights.Index(), e.in.WeightsHint, 0)
-			o.dep(archive.RoleWeightsBase, e.in.Weights.Base().Index(), e.in.WeightsBaseHint, 1)
+		w, ok := weights[p.sibling]
+		if !ok {
+			s := e.in.Weights[p.sibling]
+			w = o.dep(archive.RoleWeights, s.Index(), s.Hint, 0)
+			o.dep(archive.RoleWeightsBase, s.Base().Index(), s.BaseHint, 1)
+			weights[p.sibling] = w
 		}
-		ix.Tensors[i].Weights = weights
+		ix.Tensors[i].Weights = w
 	}
 	if ix.Depth == math.MaxUint8 {
 		return nil, fmt.Errorf("the chain is too deep")

@@ -13,7 +13,7 @@
 //
 //   - Weights: dW = W - base; kept where |dW| > min(2.5, alpha/sqrt(mean v)) * median|dW|,
 //     the median being the lower-middle element of all |dW|; mean v is that of the weight's
-//     exp_avg_sq. Only tensors of 2 and more dimensions and at least MinWeightElems elements
+//     exp_avg_sq. Where that is unknown, or nothing would be kept, the limit is the median, and then 0. Only tensors of 2 and more dimensions and at least MinWeightElems elements
 //     whose residual is at most MaxBaseRMS of their own RMS; others are exact.
 //   - Moments: kept where |m| > beta * mean|m| and the decoded weight differs from its base;
 //     exp_avg_sq shares the positions of exp_avg. A weight that has no base, or that did

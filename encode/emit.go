@@ -173,16 +173,18 @@ type output struct {
 	sum   hash.Hash // of the decoded file
 	roles [3]tally
 	seen  [3]bool
+
+	patches map[int][]patch // of verbatim bytes, by the tensor that follows them
 }
 
 // write takes the finished jobs in order.
 func (e *encoder) write(ctx context.Context, w *archive.Writer, order <-chan *job) (*archive.Index, error) {
 	l := e.in.Layout
-	o := &output{e: e, w: w, sum: sha256.New(), ix: &archive.Index{Format: l.Format}}
+	o := &output{e: e, w: w, sum: sha256.New(), ix: &archive.Index{Format: l.Format}, patches: map[int][]patch{}}
 	o.ix.Size, o.ix.Schema, o.ix.Profile = l.Size, l.Schema(), e.in.Profile
 	at := int64(0)
 	for i, t := range e.tensors {
-		if err := o.gap(at, t.Offset-at); err != nil {
+		if err := o.gap(at, t.Offset-at, i); err != nil {
 			return nil, err
 		}
 		if err := o.tensor(ctx, i, order); err != nil {
@@ -190,14 +192,14 @@ func (e *encoder) write(ctx context.Context, w *archive.Writer, order <-chan *jo
 		}
 		at = t.Offset + t.Length
 	}
-	if err := o.gap(at, l.Size-at); err != nil {
+	if err := o.gap(at, l.Size-at, len(e.tensors)); err != nil {
 		return nil, err
 	}
 	return o.finish(ctx)
 }
 
-// gap keeps verbatim bytes.
-func (o *output) gap(at, n int64) error {
+// gap keeps the verbatim bytes before tensor next.
+func (o *output) gap(at, n int64, next int) error {
 	if n > maxVerbatim-int64(len(o.ix.Verbatim)) {
 		return fmt.Errorf("more than %d bytes that are not tensors", maxVerbatim)
 	}
@@ -208,6 +210,7 @@ func (o *output) gap(at, n int64) error {
 		}
 		return fmt.Errorf("bytes at %d: %w", at, err)
 	}
+	o.patched(p, at, next)
 	o.sum.Write(p)
 	o.ix.Verbatim = append(o.ix.Verbatim, p...)
 	return nil
@@ -222,9 +225,14 @@ func (o *output) tensor(ctx context.Context, i int, order <-chan *job) error {
 	a := archive.Tensor{Info: t, Base: -1, Weights: -1, Support: -1}
 	g := geometryOf(t)
 	own, all := sha256.New(), newTally()
+	var crc checksum
 	var p *plan
 	for range g.chunks() {
-		j, _, err := receive(ctx, order)
+		j, ok, err := receive(ctx, order)
+		if !ok && err == nil { // the one who makes the jobs gave up, and is about to say why
+			<-ctx.Done()
+			err = ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
@@ -242,6 +250,9 @@ func (o *output) tensor(ctx context.Context, i int, order <-chan *job) error {
 			return err
 		}
 		o.sum.Write(j.s.dec)
+		if len(o.e.sums[i]) > 0 {
+			crc.add(j.s.orig, j.s.dec)
+		}
 		if t.Length > hashMin {
 			own.Write(j.s.dec)
 		}
@@ -251,6 +262,7 @@ func (o *output) tensor(ctx context.Context, i int, order <-chan *job) error {
 	if t.Length > hashMin {
 		a.Hash = [16]byte(own.Sum(nil)[:16])
 	}
+	o.amend(i, crc)
 	o.figures(&a, all)
 	o.ix.Tensors = append(o.ix.Tensors, a)
 	o.e.written(i)
@@ -292,6 +304,9 @@ func (o *output) figures(a *archive.Tensor, all tally) {
 		return
 	}
 	role, _ := tensor.RoleOf(a.Name)
+	if role == tensor.Weight && tensor.OptimizerState(a.Name) {
+		return // a counter or the like, and exact
+	}
 	o.seen[role] = true
 	if !all.finite || all.n == 0 {
 		return

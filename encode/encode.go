@@ -33,13 +33,20 @@ type Input struct {
 	// WeightsHint are store-relative paths recorded in the dependencies.
 	Base     *decode.File
 	BaseHint string
-	// Weights holds the weights of moments that have none in this file; nil: none.
-	Weights                      *decode.File
-	WeightsHint, WeightsBaseHint string
+	// Weights hold the weights of moments that have none in this file.
+	Weights []Sibling
+	// Pairs names the weights of moments that are not named after them, by the key in the moments' names: 0 of state.0.exp_avg.
+	Pairs map[string]string
 	// MeanSq gives the mean of the original exp_avg_sq of a weight when it is in another file; may be nil.
 	MeanSq  func(weight string) (float64, bool)
 	Workers int
 	Worker  func() // called first on every goroutine that works, to lower its priority; may be nil
+}
+
+// Sibling is another file of the checkpoint, with its store-relative path and that of its base.
+type Sibling struct {
+	*decode.File
+	Hint, BaseHint string
 }
 
 // Encode writes the blocks and returns the finished index; the caller adds the trailer
@@ -64,7 +71,8 @@ type encoder struct {
 	tensors []tensor.Info
 	limit   int              // most centres of a codebook
 	base    map[string]int   // tensors of in.Base by name
-	sibling map[string]int   // tensors of in.Weights by name
+	sibling map[string]place // tensors of in.Weights by name
+	sums    map[int][]int64  // places of the CRC-32 of a tensor
 	weights map[string]int   // weights of this file by name
 	moments map[string][]int // moments of this file by weight
 	groups  []*group         // of each tensor; nil for weights
@@ -97,17 +105,31 @@ func newEncoder(in Input) (*encoder, error) {
 		tensors: in.Layout.Tensors,
 		limit:   1<<p.Bits - 1,
 		base:    byName(in.Base),
-		sibling: byName(in.Weights),
+		sibling: map[string]place{},
+		sums:    map[int][]int64{},
 		weights: map[string]int{},
 		plans:   make([]memo[*plan], n),
 		stats:   make([]memo[stat], n),
 		domains: map[string]*domain{},
 		slots:   make(chan struct{}, in.Workers),
 	}
+	for k, s := range in.Weights {
+		for name, i := range byName(s.File) {
+			if _, have := e.sibling[name]; !have {
+				e.sibling[name] = place{k, i}
+			}
+		}
+	}
+	for _, s := range in.Layout.Sums {
+		e.sums[s.Tensor] = s.Offsets
+	}
 	e.masks.give(maskBudget)
 	e.group()
 	return e, nil
 }
+
+// place of a weight among in.Weights.
+type place struct{ file, tensor int }
 
 func byName(f *decode.File) map[string]int {
 	m := map[string]int{}

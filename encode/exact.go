@@ -21,7 +21,7 @@ const (
 
 func (e *encoder) planExact(ctx context.Context, i int) (*plan, error) {
 	x := &exact{e: e, i: i, b: -1}
-	p := &plan{method: codec.Exact, coder: x, support: -1}
+	p := &plan{method: codec.Exact, coder: x, sibling: -1, support: -1}
 	b := e.baseOf(i)
 	if b < 0 || e.tensors[i].Length == 0 {
 		return p, nil

@@ -19,11 +19,11 @@ func (e *encoder) group() {
 	e.moments = map[string][]int{}
 	e.groups = make([]*group, len(e.tensors))
 	for i, t := range e.tensors {
-		role, weight := tensor.RoleOf(t.Name)
+		role, weight := e.roleOf(i)
 		switch {
 		case role == tensor.Weight:
 			e.weights[t.Name] = i
-		case t.DType.Lossy():
+		case t.DType.Lossy() && !e.sumAhead(i):
 			e.moments[weight] = append(e.moments[weight], i)
 			e.domains[weight] = new(domain)
 			e.groups[i] = &group{weight: weight, members: []int{i}}
@@ -39,9 +39,18 @@ func (e *encoder) group() {
 	}
 }
 
+// roleOf is the role of tensor i and the weight it belongs to.
+func (e *encoder) roleOf(i int) (tensor.Role, string) {
+	role, weight := tensor.RoleOf(e.tensors[i].Name)
+	if w, ok := e.in.Pairs[weight]; ok && role != tensor.Weight {
+		weight = w
+	}
+	return role, weight
+}
+
 func (e *encoder) first(all []int, role tensor.Role) int {
 	for _, i := range all {
-		if r, _ := tensor.RoleOf(e.tensors[i].Name); r == role {
+		if r, _ := e.roleOf(i); r == role {
 			return i
 		}
 	}
@@ -159,11 +168,11 @@ type moments struct {
 }
 
 func (m *moments) plan(j int, weight string) *plan {
-	p := &plan{method: codec.Codebook, coder: &moment{m, j}, support: -1}
+	p := &plan{method: codec.Codebook, coder: &moment{m, j}, sibling: -1, support: -1}
 	if j > 0 {
 		p.support = m.members[0]
 	} else if m.domain != nil {
-		p.mask, p.siblingMask = weight, m.domain.own < 0
+		p.mask, p.sibling = weight, m.domain.file
 	}
 	if m.kept > 0 {
 		p.model = codec.AppendCodebook(nil, m.books[j].centres)

@@ -120,12 +120,15 @@ func TestOneBit(t *testing.T) {
 		if i%2 == 1 {
 			x[i] = -x[i]
 		}
+		if i%4 > 1 {
+			y[i] = -y[i]
+		}
 	}
 	prof, shape, s := excpProfile, []int64{60, 100}, shelf{}
 	prof.Bits, prof.Beta = 1, 0
 	p := newBuilder().floats("w", tensor.F32, shape, y).floats("exp_avg.v", tensor.F32, shape, x).file(t)
 	for i := range y {
-		y[i] = float64(1 + i/2)
+		y[i] = math.Copysign(float64(1+i/2), y[i])
 	}
 	base := s.seal(t, input(newBuilder().floats("w", tensor.F32, shape, y).file(t), prof))
 	in := input(p, prof)
@@ -133,5 +136,36 @@ func TestOneBit(t *testing.T) {
 	got := s.seal(t, in)
 	if !bytes.Equal(got.plain.bytes("w"), base.plain.bytes("w")) || slices.Max(got.values("exp_avg.v")) != 0 {
 		t.Error("the only centre is not zero")
+	}
+}
+
+// TestNotFrozen has changes so equal in size that none is above the rule's limit: a tensor that is kept
+// at its base would stay there in every later step too.
+func TestNotFrozen(t *testing.T) {
+	for name, size := range map[string]func(i int) float64{
+		"about equal": func(i int) float64 { return 1e-3 * (1 + float64(i%7)/7) },
+		"equal":       func(int) float64 { return 1.0 / 1024 },
+	} {
+		shape := []int64{64, 64}
+		x, y := make([]float64, 4096), make([]float64, 4096)
+		for i := range x {
+			x[i] = float64(i%101-50) / 512
+			y[i] = x[i] + size(i)*float64(1-i%2*2)
+		}
+		s := shelf{}
+		base := s.seal(t, input(newBuilder().floats("w", tensor.F32, shape, x).file(t), excpProfile))
+		in := input(newBuilder().floats("w", tensor.F32, shape, y).file(t), excpProfile)
+		in.Base = base.file
+		in.MeanSq = func(string) (float64, bool) { return 0, true }
+		got := s.seal(t, in)
+		moved := 0
+		for i, v := range got.values("w") {
+			if v != x[i] {
+				moved++
+			}
+		}
+		if moved < 1500 {
+			t.Errorf("%s: %d of 4096 weights moved", name, moved)
+		}
 	}
 }

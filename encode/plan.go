@@ -9,13 +9,13 @@ import (
 
 // plan is how one tensor is stored.
 type plan struct {
-	method      codec.Method
-	coder       coder
-	model       []byte
-	base        bool   // needs the tensor of the same name of in.Base
-	mask        string // weight whose changes are the domain of the support; "": none
-	siblingMask bool   // that weight is in in.Weights
-	support     int    // tensor whose Supports this one shares, or -1
+	method  codec.Method
+	coder   coder
+	model   []byte
+	base    bool   // needs the tensor of the same name of in.Base
+	mask    string // weight whose changes are the domain of the support; "": none
+	sibling int    // that weight is in this one of in.Weights, or -1
+	support int    // tensor whose Supports this one shares, or -1
 }
 
 // coder codes chunks of a planned tensor. It is safe for concurrent use.
@@ -42,7 +42,7 @@ func (e *encoder) plan(ctx context.Context, i int) (*plan, error) {
 
 func (e *encoder) planWeight(ctx context.Context, i int) (*plan, error) {
 	t, b := e.tensors[i], e.baseOf(i)
-	if b < 0 || !lossyWeight(t) {
+	if b < 0 || !LossyWeight(t) || e.sumAhead(i) {
 		return e.planExact(ctx, i)
 	}
 	p, err := e.planResidual(ctx, i, b)
@@ -52,9 +52,10 @@ func (e *encoder) planWeight(ctx context.Context, i int) (*plan, error) {
 	return e.planExact(ctx, i)
 }
 
-// lossyWeight says whether a weight may be quantized at all.
-func lossyWeight(t tensor.Info) bool {
-	return t.DType.Lossy() && len(t.Shape) >= 2 && t.Elems() >= MinWeightElems
+// LossyWeight says whether a weight may be quantized at all.
+func LossyWeight(t tensor.Info) bool {
+	matrix := len(t.Shape) >= 2 || tensor.Flat(t.Name)
+	return t.DType.Lossy() && matrix && t.Elems() >= MinWeightElems && !tensor.OptimizerState(t.Name) && tensor.Named(t.Name)
 }
 
 // meanSq is the mean of exp_avg_sq of a weight, or -1.

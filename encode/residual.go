@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"excpfs/codec"
 	"excpfs/tensor"
@@ -19,17 +20,19 @@ type residual struct {
 	grid    codec.Grid
 	whole   bool    // base and centres give the tensor exactly: nothing is pruned
 	limit   float64 // else what is not above is pruned
+	median  float32 // of |dW|
 	centres []float32
 	support *codec.Support
 	values  *codec.Values
 }
 
-// planResidual answers nil where the tensor had better be exact.
+// planResidual answers nil where the tensor had better be exact. So had one without a negative
+// element: it is no weight matrix but a mask, a count or a second moment by another name, whose root somebody may take.
 func (e *encoder) planResidual(ctx context.Context, i, b int) (*plan, error) {
 	t := e.tensors[i]
 	r := &residual{e: e, i: i, b: b, d: t.DType, grid: codec.GridOf(t.Shape)}
 	sc, err := r.scan(ctx)
-	if err != nil || sc.equal || !sc.finite {
+	if err != nil || sc.equal || !sc.finite || !sc.negative {
 		return nil, err
 	}
 	if sc.whole && len(sc.centres) > 0 {
@@ -51,6 +54,7 @@ func (e *encoder) planResidual(ctx context.Context, i, b int) (*plan, error) {
 // scan is what one pass over a weight and its base tells.
 type scan struct {
 	equal, finite      bool
+	negative           bool    // some element is
 	weightSq, changeSq float64 // sums of squares
 	median             codec.Median
 	whole              bool
@@ -67,6 +71,7 @@ func (r *residual) scan(ctx context.Context) (*scan, error) {
 			return err
 		}
 		s.floats(s.orig, r.d)
+		sc.negative = sc.negative || slices.ContainsFunc(s.x, func(x float32) bool { return x < 0 })
 		sc.weightSq += sumSquares(s.x)
 		sc.changeSq += sumSquares(s.d)
 		sc.equal = sc.equal && bytes.Equal(s.orig, s.base)
@@ -105,7 +110,8 @@ func (r *residual) threshold(ctx context.Context, m *codec.Median) error {
 		return err
 	}
 	mean, err := r.e.meanSq(ctx, r.e.tensors[r.i].Name)
-	r.limit = codec.WeightThreshold(r.e.in.Profile.Alpha, mean, m.Value())
+	r.median = m.Value()
+	r.limit = codec.WeightThreshold(r.e.in.Profile.Alpha, mean, r.median)
 	return err
 }
 
@@ -116,7 +122,7 @@ func (r *residual) plan(ctx context.Context) (*plan, error) {
 	defer r.e.release(s)
 	var hist codec.Histogram
 	counts, spread := codec.NewCounts(r.grid, false), codec.NewSpread(r.grid)
-	kept := 0
+	kept, some := 0, false
 	err := r.e.each(ctx, r.i, func(sp span) error {
 		if err := r.keep(ctx, s, sp); err != nil {
 			return err
@@ -129,6 +135,7 @@ func (r *residual) plan(ctx context.Context) (*plan, error) {
 			hist.Add(s.d, s.mask)
 		}
 		kept += len(s.pos)
+		some = some || slices.ContainsFunc(s.d, func(d float32) bool { return d != 0 })
 		counts.Add(sp.start, sp.n, s.mask, nil)
 		spread.Add(sp.start, s.d, s.mask)
 		return nil
@@ -139,16 +146,24 @@ func (r *residual) plan(ctx context.Context) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if kept == 0 && some && r.limit > 0 { // changes of about one size: the rule would freeze the tensor for ever
+		if m := float64(r.median); r.limit > m {
+			r.limit = m
+		} else {
+			r.limit = 0
+		}
+		return r.plan(ctx)
+	}
 	if !r.whole && kept > 0 {
 		r.centres = codec.FitCodebook(&hist, r.e.limit)
 	}
 	if kept == 0 || len(r.centres) == 0 { // all pruned, or the only centre is zero: decodes to the base
 		r.limit = math.Inf(1)
-		return &plan{method: codec.Same, coder: r, base: true, support: -1}, nil
+		return &plan{method: codec.Same, coder: r, base: true, sibling: -1, support: -1}, nil
 	}
 	r.support, r.values = codec.FitSupport(r.grid, counts), codec.FitValues(r.grid, spread)
 	model := r.values.Append(r.support.Append(codec.AppendCodebook(nil, r.centres)))
-	return &plan{method: codec.Residual, coder: r, model: model, base: true, support: -1}, nil
+	return &plan{method: codec.Residual, coder: r, model: model, base: true, sibling: -1, support: -1}, nil
 }
 
 // keep finds what is coded of a run of elements: s.mask and s.pos.

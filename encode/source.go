@@ -134,14 +134,19 @@ func (e *encoder) readPair(ctx context.Context, s *scratch, i, b int, sp span) e
 func readSpan(src io.ReaderAt, t tensor.Info, sp span, buf []byte) ([]byte, error) {
 	w := t.DType.Width()
 	buf = sized(buf, sp.n*w)
-	n, err := src.ReadAt(buf, t.Offset+sp.start*int64(w))
-	if n < len(buf) {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return buf, fmt.Errorf("tensor %q: %w", t.Name, err)
+	return buf, readFull(src, t, buf, sp.start*int64(w))
+}
+
+// readFull fills p from byte off of the payload of a tensor.
+func readFull(src io.ReaderAt, t tensor.Info, p []byte, off int64) error {
+	n, err := src.ReadAt(p, t.Offset+off)
+	if n == len(p) {
+		return nil
 	}
-	return buf, nil
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("tensor %q: %w", t.Name, err)
 }
 
 // sized gives a slice of n, in the same memory where that is large enough.

@@ -25,21 +25,19 @@ type draft struct {
 // draft makes the archive of a file: a copy of one of the same content, or a new one.
 // Damage in another archive costs its help, not the seal.
 func (l *Sealer) draft(ctx context.Context, f *folder, u *unit) (*draft, error) {
-	c, err := l.choose(ctx, u, true)
+	c, err := f.choice(ctx, u)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { c.close() }()
 	if c.known != nil {
 		d, err := l.write(ctx, u, true, func(w *archive.Writer) (*archive.Index, error) { return copyArchive(c.known, w) })
 		if err == nil || !unreadable(err) {
 			return d, err
 		}
-		c.close()
 		if c, err = l.choose(ctx, u, false); err != nil {
-			c = &choice{}
 			return nil, err
 		}
+		defer c.close()
 	}
 	d, err := l.encode(ctx, u, l.input(ctx, f, u, c))
 	if _, damaged := errors.AsType[*archive.DamageError](err); damaged {
@@ -59,9 +57,9 @@ func unreadable(err error) bool {
 func (l *Sealer) input(ctx context.Context, f *folder, u *unit, c *choice) encode.Input {
 	in := encode.Input{Profile: c.profile, Base: c.base, BaseHint: c.hint}
 	if in.Profile.Name != encode.ProfileExact {
-		in.MeanSq = f.meanSquares(ctx, u)
-		in.Weights, in.WeightsHint = f.weights(u)
-		in.WeightsBaseHint = baseHint(in.Weights)
+		in.MeanSq = f.meanSquares(ctx)
+		in.Pairs = f.pairs(ctx, u.path())
+		in.Weights = f.weights(u, in.Pairs)
 	}
 	return in
 }
@@ -70,8 +68,8 @@ func (l *Sealer) input(ctx context.Context, f *folder, u *unit, c *choice) encod
 func (l *Sealer) encode(ctx context.Context, u *unit, in encode.Input) (*draft, error) {
 	in.Name, in.Src, in.Layout = u.path(), u.src, u.layout
 	in.Workers, in.Worker = l.o.Workers, l.worker()
-	if in.Weights != nil {
-		defer in.Weights.Close()
+	for _, w := range in.Weights {
+		defer w.Close()
 	}
 	return l.write(ctx, u, in.Profile.Name == encode.ProfileExact, func(w *archive.Writer) (*archive.Index, error) {
 		return encode.Encode(ctx, in, w)
@@ -105,7 +103,7 @@ func (l *Sealer) write(ctx context.Context, u *unit, lossless bool, blocks func(
 
 func (l *Sealer) fill(u *unit, d *draft, blocks func(*archive.Writer) (*archive.Index, error)) (*archive.Index, error) {
 	buf := bufio.NewWriterSize(d.temp, 1<<20)
-	w, err := archive.NewWriter(buf)
+	w, err := archive.NewWriterFor(buf, u.layout.Format)
 	if err != nil {
 		return nil, err
 	}

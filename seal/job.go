@@ -24,8 +24,11 @@ type outcome struct {
 // work seals the files of one folder that settled together. What happens to one does
 // not hold the others.
 func (l *Sealer) work(ctx context.Context, job []store.Pending) []outcome {
+	if len(job) == 0 {
+		return nil
+	}
 	var done []outcome
-	f := &folder{l: l}
+	f := l.folder(job[0].Dir)
 	defer f.close()
 	for _, p := range job {
 		u, err := l.open(p)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -95,7 +96,7 @@ func owner(fi os.FileInfo) store.Caller {
 }
 
 func (l *Sealer) packFiles(ctx context.Context, d *store.Dir, items []*item) error {
-	f := &folder{l: l}
+	f := l.folder(d)
 	defer f.close()
 	of := map[*unit]*item{}
 	for _, it := range items {
@@ -129,7 +130,7 @@ func (l *Sealer) outside(d *store.Dir, it *item) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, err := parse(src, it.info.Size())
+	layout, err := parse(src, it.info.Size(), it.name, hostBeside(filepath.Dir(it.from)))
 	if err != nil {
 		src.Close()
 		return nil, err

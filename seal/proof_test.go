@@ -58,7 +58,7 @@ func TestDamagedDraft(t *testing.T) {
 			}
 			return trailer(temp)
 		}
-		f := &folder{l: r.l}
+		f := r.l.folder(r.s.Root())
 		stored, err := r.l.seal(t.Context(), f, u)
 		f.close()
 		if !damaged || err == nil {

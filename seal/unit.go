@@ -9,14 +9,16 @@ import (
 	"io"
 	"os"
 	"path"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"excpfs/archive"
+	"excpfs/encode"
 	"excpfs/safetensors"
 	"excpfs/store"
 	"excpfs/tensor"
+	"excpfs/torchfile"
 )
 
 // minSize is the size of the smallest file that is worth an archive.
@@ -53,13 +55,24 @@ func (u *unit) path() string { return path.Join(u.dir.Path(), u.name) }
 func pathOf(p store.Pending) string { return path.Join(p.Dir.Path(), p.Name) }
 
 // parse reads the layout of a file; the error is stays where it has none or is not worth it.
-func parse(src io.ReaderAt, size int64) (*tensor.Layout, error) {
+func parse(src io.ReaderAt, size int64, name string, beside neighbour) (*tensor.Layout, error) {
 	if size < minSize {
 		return nil, stays("under 64 KiB")
 	}
 	l, err := safetensors.Parse(src, size)
-	if no, ok := errors.AsType[*safetensors.FormatError](err); ok {
-		return nil, stays("not a tensor file: " + no.Reason)
+	no, ok := errors.AsType[*safetensors.FormatError](err)
+	if !ok {
+		return l, err
+	}
+	l, err = torchfile.Parse(src, size)
+	if err == nil && l.Format == torchfile.FormatDistcp {
+		l, err = named(src, l, name, beside)
+	}
+	if not, ok := errors.AsType[*torchfile.FormatError](err); ok {
+		return nil, stays(fmt.Sprintf("not a tensor file: %s; %s", no.Reason, not.Reason))
+	}
+	if err == nil && len(l.Tensors) == 0 {
+		return nil, stays("a PyTorch file without tensors")
 	}
 	return l, err
 }
@@ -70,7 +83,7 @@ func (l *Sealer) open(p store.Pending) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, err := parse(src, id.Size)
+	layout, err := parse(src, id.Size, p.Name, storeBeside(p.Dir))
 	if err == nil && linked(src) {
 		err = stays("more than one hard link")
 	}
@@ -100,7 +113,7 @@ func peek(d *store.Dir, name string) (source, *tensor.Layout, error) {
 	}
 	var layout *tensor.Layout
 	if err == nil {
-		layout, err = parse(src, int64(a.Size))
+		layout, err = parse(src, int64(a.Size), name, storeBeside(d))
 	}
 	if err != nil {
 		src.Close()
@@ -177,25 +190,17 @@ func rankOf(u *unit) int {
 	return 0
 }
 
-// momentsOnly: there are moments, and their weights are in another file. Step counters
+// momentsOnly: there are moments, and no weights that could be residuals. Step counters
 // and the like may be beside them.
 func (u *unit) momentsOnly() bool {
-	own := map[string]bool{}
-	for _, t := range u.layout.Tensors {
-		if r, _ := tensor.RoleOf(t.Name); r == tensor.Weight {
-			own[t.Name] = true
-		}
-	}
 	moments := false
 	for _, t := range u.layout.Tensors {
-		r, w := tensor.RoleOf(t.Name)
-		if r == tensor.Weight {
-			continue
-		}
-		if own[w] {
+		switch r, _ := tensor.RoleOf(t.Name); {
+		case r != tensor.Weight:
+			moments = true
+		case encode.LossyWeight(t):
 			return false
 		}
-		moments = true
 	}
 	return moments
 }
@@ -208,10 +213,13 @@ func (l *Sealer) looksLikeTensors(p store.Pending) bool {
 		return false
 	}
 	defer src.Close()
-	head := make([]byte, 9)
+	head := make([]byte, 32)
 	n, _ := src.ReadAt(head, 0)
 	if n < len(head) {
-		return strings.HasSuffix(p.Name, ".safetensors")
+		return slices.Contains(suffixes, path.Ext(p.Name))
 	}
-	return safetensors.Sniff(head, id.Size)
+	return safetensors.Sniff(head, id.Size) || torchfile.Sniff(head)
 }
+
+// suffixes of tensor files.
+var suffixes = []string{".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".distcp"}

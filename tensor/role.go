@@ -1,6 +1,9 @@
 package tensor
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Role is the part a tensor plays in a training state.
 type Role uint8
@@ -38,4 +41,42 @@ func RoleOf(name string) (Role, string) {
 		}
 	}
 	return Weight, name
+}
+
+// kept are the words by which optimizers name what they keep beside Adam's two moments
+// (torch.optim, transformers.Adafactor, bitsandbytes).
+var kept = map[string]bool{
+	"step": true, "max_exp_avg_sq": true, "momentum_buffer": true, "square_avg": true, "grad_avg": true, "acc_delta": true,
+	"exp_inf": true, "exp_avg_sq_row": true, "exp_avg_sq_col": true, "state1": true, "state2": true,
+}
+
+// OptimizerState reports whether a tensor that is no moment is something else that an
+// optimizer keeps: it is named by one of their words, or stands in the state of a
+// parameter that has a number. Such tensors are no weights: a root is taken of some of them.
+func OptimizerState(name string) bool {
+	parts := strings.Split(name, ".")
+	for i, p := range parts {
+		if kept[p] || p == "state" && i+2 < len(parts) && number(parts[i+1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Named reports whether a name tells anything: a number is only a place in a file or list.
+func Named(name string) bool { return !number(name) }
+
+func number(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// flat are the words by which buffers that hold many parameters one after another are
+// named (DeepSpeed ZeRO 1 and 2, ZeRO 3, PyTorch FSDP).
+var flat = map[string]bool{
+	"single_partition_of_fp32_groups": true, "fp32_flat_groups": true, "flat_param": true, "_flat_param": true,
+}
+
+// Flat reports whether a tensor of one dimension holds weights of more.
+func Flat(name string) bool {
+	return slices.ContainsFunc(strings.Split(name, "."), func(p string) bool { return flat[p] })
 }

@@ -99,7 +99,7 @@ func TestFutureVersion(t *testing.T) {
 	if r.code == 0 {
 		t.Error("an archive of a later version passed")
 	}
-	contains(t, r.stderr, "version 2")
+	contains(t, r.stderr, "version 3")
 	if strings.Contains(r.stderr, "damage found") && !strings.Contains(r.stderr, "newer") {
 		t.Errorf("a newer version is no damage: %s", r.stderr)
 	}

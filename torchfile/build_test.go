@@ -1,7 +1,9 @@
 package torchfile
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +16,20 @@ func tensorPickle(name string, numel int64) []byte {
 	n := "I" + strconv.FormatInt(numel, 10) + "\n"
 	return []byte("\x80\x02}" + text(name) + "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") +
 		"ctorch\nFloatStorage\n" + text("0") + text("cpu") + n + "tQK\x00" + n + "\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.")
+}
+
+// manyFile is a torch zip of n tensors of 16 elements with names as long as those of models.
+func manyFile(t testing.TB, n int) []byte {
+	t.Helper()
+	pickle := []byte("\x80\x02}(")
+	storages := make([][]byte, n)
+	for i := range n {
+		one := tensorPickle(fmt.Sprintf("optimizer_state.layers.%05d.attention.query_key_value.exp_avg", i), 16)
+		one = bytes.Replace(one, []byte("X\x01\x00\x00\x000"), fmt.Appendf(nil, "X\x05\x00\x00\x00%05d", i), 1)
+		pickle = append(pickle, one[3:len(one)-2]...) // without PROTO, dict, SETITEM and STOP
+		storages[i] = make([]byte, 64)
+	}
+	return zipOf(t, append(pickle, "u."...), storages...)
 }
 
 // bigFile is a torch zip of one storage that is a hole, in the framing PyTorch
@@ -35,10 +51,23 @@ func bigFile(t testing.TB, payload int64) *os.File {
 	}
 	record := func(name string, data []byte, hole int64) {
 		header, n := at, int64(len(data))+hole
+		var pad []byte // zip64 fields and FB, up to the next 64 bytes
+		if n >= max32 {
+			pad = le.AppendUint64(le.AppendUint64(pad, uint64(n)), uint64(n))
+		}
+		if header >= max32 {
+			pad = le.AppendUint64(pad, uint64(header))
+		}
+		if pad != nil {
+			pad = append(le.AppendUint16([]byte{1, 0}, uint16(len(pad))), pad...)
+		}
+		fill := -(at + localLen + int64(len(name)+len(pad)) + 4) & 63
+		pad = append(le.AppendUint16(append(pad, 'F', 'B'), uint16(fill)), bytes.Repeat([]byte("Z"), int(fill))...)
 		h := append([]byte(localSig), make([]byte, localLen-4)...)
 		le.PutUint16(h[6:], 0x808)
 		le.PutUint16(h[26:], uint16(len(name)))
-		write(append(h, name...))
+		le.PutUint16(h[28:], uint16(len(pad)))
+		write(append(append(h, name...), pad...))
 		write(data)
 		at += hole
 		d := append([]byte(descriptorSig), 1, 2, 3, 4)

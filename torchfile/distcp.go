@@ -23,18 +23,12 @@ func openDistcp(r io.ReaderAt, last zipEnd) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{format: FormatDistcp}
+	f := &file{format: FormatDistcp, taken: map[string]bool{}}
 	for i, z := range zips {
 		// Items that are not torch zips, or not whole, are verbatim.
-		item, err := openZip(r, z, strconv.Itoa(i))
-		switch {
-		case isMalformed(err):
-			continue
-		case err != nil:
+		if err := f.addZip(r, z, strconv.Itoa(i)); err != nil && !isMalformed(err) {
 			return nil, err
 		}
-		f.extents = append(f.extents, item.extents...)
-		f.roots = append(f.roots, item.roots...)
 	}
 	if len(f.roots) == 0 {
 		return nil, malformed("no torch zip among %d zips", len(zips))

@@ -12,6 +12,10 @@
 // and executes nothing. Anything the list lacks is opaque, and a storage that
 // it leaves without a type stays verbatim bytes.
 //
+// What else the pickles say is read on request: Tensors lists the tensors by
+// the keys that lead to them, Optimizers the parameter groups, Metadata the names
+// of the items of .distcp files, by which ParseNamed names their tensors.
+//
 // A file that is cut, contradicts itself or has a pickle that cannot be walked
 // to its end is a *FormatError: such files are kept as they are.
 package torchfile

@@ -224,3 +224,11 @@ func TestMalformedDistcp(t *testing.T) {
 		t.Errorf("damaged item: %v, %v", l, err)
 	}
 }
+
+// A pickle may have only so many bytes, whatever is in them.
+func TestLargePickle(t *testing.T) {
+	f := []record{{name: "a/data.pkl", len: maxPickle + 1}}
+	if _, err := findFolder(f, map[string]*record{f[0].name: &f[0]}); !isMalformed(err) {
+		t.Error(err)
+	}
+}

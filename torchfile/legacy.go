@@ -53,7 +53,7 @@ func openLegacy(r io.ReaderAt, size int64) (*file, error) {
 	if err := nameStorages(object); err != nil {
 		return nil, err
 	}
-	f := &file{format: FormatLegacy, roots: []root{{value: object}}}
+	f := &file{format: FormatLegacy, roots: []root{{value: object}}, taken: map[string]bool{}}
 	return f, f.legacyStorages(r, m, keys, s.pos, size)
 }
 
@@ -71,7 +71,7 @@ func (f *file) legacyStorages(r io.ReaderAt, m *machine, keys value, at, size in
 	if !ok || len(list.items) != len(m.storages) {
 		return malformed("keys of the storages do not fit the object")
 	}
-	taken, seen := map[string]bool{}, map[*storage]bool{}
+	seen := map[*storage]bool{}
 	for _, k := range list.items {
 		key, _ := k.(string)
 		s := m.storages[key]
@@ -83,7 +83,7 @@ func (f *file) legacyStorages(r io.ReaderAt, m *machine, keys value, at, size in
 		if err != nil {
 			return err
 		}
-		f.add(s, at+8, length, taken, nil)
+		f.add(s, at+8, length, nil)
 		at += 8 + length
 	}
 	if at != size {

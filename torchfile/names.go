@@ -1,140 +1,41 @@
 package torchfile
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
-const (
-	maxDepth = 4000 // containers inside each other
-	maxName  = 1024 // bytes of a tensor's name
-)
+const maxName = 1024 // bytes of a tensor's name
 
-// namer finds the path that leads to each storage first, in the order of the
-// pickle. It also marks what lies in the arguments of a sealing function.
-type namer struct {
-	path  []string
-	depth int
-}
-
-// nameStorages gives names below a prefix.
+// nameStorages gives each storage the path that leads to it first, below a
+// prefix. It also marks what lies in the arguments of a sealing function.
 func nameStorages(root value, prefix ...string) error {
-	return (&namer{path: prefix}).visit(root, false)
+	return (&tour{path: prefix, found: name}).visit(root, naming)
 }
 
-func (n *namer) visit(v value, sealed bool) error {
-	c, ok := v.(interface{ enter(sealed bool) bool })
-	if ok && !c.enter(sealed) {
-		return nil
-	}
-	if n.depth++; n.depth > maxDepth {
-		return malformed("more than %d objects inside each other", maxDepth)
-	}
-	defer func() { n.depth-- }()
-	switch c := v.(type) {
-	case ref:
-		n.name(c.storage, sealed)
-	case *list:
-		return n.list(c.items, sealed)
-	case *dict:
-		if err := n.pairs(c.items, sealed); err != nil {
-			return err
-		}
-		return n.all(c.states, sealed)
-	case *object:
-		return n.object(c, sealed)
-	}
-	return nil
-}
-
-// object looks through what an object was made of. Its arguments and attributes
-// go by the object's own path.
-func (n *namer) object(o *object, sealed bool) error {
-	sealed = sealed || sealing[o.fn]
-	if err := n.args(o.args, sealed); err != nil {
-		return err
-	}
-	if err := n.pairs(o.pairs, sealed); err != nil {
-		return err
-	}
-	if err := n.list(o.items, sealed); err != nil {
-		return err
-	}
-	return n.all(o.states, sealed)
-}
-
-func (n *namer) args(v value, sealed bool) error {
-	l, ok := v.(*list)
+func name(t *tour, v value, pass seen) error {
+	r, ok := v.(ref)
 	if !ok {
-		return n.visit(v, sealed)
+		r = v.(*view).ref
 	}
-	if !l.enter(sealed) {
-		return nil
-	}
-	return n.all(l.items, sealed)
-}
-
-func (n *namer) all(v []value, sealed bool) error {
-	for _, v := range v {
-		if err := n.visit(v, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *namer) list(v []value, sealed bool) error {
-	for i, v := range v {
-		if err := n.child(strconv.Itoa(i), v, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *namer) pairs(v []value, sealed bool) error {
-	for i := 0; i+1 < len(v); i += 2 {
-		if err := n.visit(v[i], sealed); err != nil { // a key, seldom more than a string
-			return err
-		}
-		if err := n.child(keyText(v[i]), v[i+1], sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *namer) child(key string, v value, sealed bool) error {
-	n.path = append(n.path, key)
-	err := n.visit(v, sealed)
-	n.path = n.path[:len(n.path)-1]
-	return err
-}
-
-func (n *namer) name(s *storage, sealed bool) {
-	s.verbatim = s.verbatim || sealed
+	s := r.storage
+	s.verbatim = s.verbatim || pass == sealed
 	if s.named {
-		return
+		return nil
 	}
 	s.named = true
-	length := 0
-	for _, p := range n.path {
-		length += len(p) + 1
+	if t.pathLength() <= maxName {
+		s.name = strings.Join(t.path, ".")
 	}
-	if length <= maxName {
-		s.name = strings.Join(n.path, ".")
-	}
+	return nil
 }
 
 // unique makes a storage's name one that was not taken yet.
-func unique(taken map[string]bool, s *storage) string {
+func (f *file) unique(s *storage) string {
 	name := s.name
 	if name == "" {
 		name = "data/" + s.key
 	}
-	for taken[name] {
+	for f.taken[name] {
 		name += "#" + s.key
 	}
-	taken[name] = true
+	f.taken[name] = true
 	return name
 }

@@ -53,6 +53,7 @@ type file struct {
 	format  string
 	extents []extent
 	roots   []root
+	taken   map[string]bool // names of extents
 }
 
 // root is an object that was saved, and what its tensors' names begin with.
@@ -75,7 +76,7 @@ func open(r io.ReaderAt, size int64) (*file, error) {
 	if sniffLegacy(head) {
 		return openLegacy(r, size)
 	}
-	end, err := findEnd(r, size)
+	end, err := findFileEnd(r, size)
 	switch {
 	case err != nil:
 		return nil, err

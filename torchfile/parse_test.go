@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // Every storage of a zip lies where archive/zip sees its record.
@@ -247,7 +249,11 @@ func zipOf(t testing.TB, pickle []byte, storages ...[]byte) []byte {
 	}
 	add("data.pkl", pickle)
 	for i, s := range storages {
-		add("data/"+string(rune('0'+i)), s)
+		key := strconv.Itoa(i)
+		if len(storages) > 10 {
+			key = fmt.Sprintf("%05d", i)
+		}
+		add("data/"+key, s)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -298,7 +304,41 @@ func TestSparse(t *testing.T) {
 	}
 	// Cut in the hole: refused by its end, not by a search through all of it.
 	r = &counting{r: f}
-	if _, err := Parse(r, payload); !isMalformed(err) || r.bytes > 4096 {
+	if _, err := Parse(r, payload); !isMalformed(err) || r.bytes > 2*max16 {
 		t.Errorf("cut: %v, after %d bytes", err, r.bytes)
+	}
+}
+
+// A file of many storages is read in a short time, and in little more memory
+// than what says where they are.
+func TestManyStorages(t *testing.T) {
+	const n = 20000
+	b := manyFile(t, n)
+	for _, c := range []struct {
+		name  string
+		parse func() (int, error)
+	}{
+		{"Parse", func() (int, error) {
+			l, err := parse(b)
+			if err != nil {
+				return 0, err
+			}
+			return len(l.Tensors), nil
+		}},
+		{"Tensors", func() (int, error) {
+			all, err := Tensors(bytes.NewReader(b), int64(len(b)))
+			return len(all), err
+		}},
+	} {
+		before, start := allocated(), time.Now()
+		got, err := c.parse()
+		took, cost := time.Since(start), (allocated()-before)/n
+		if err != nil || got != n {
+			t.Errorf("%s: %d, %v", c.name, got, err)
+		}
+		t.Logf("%s: %v, %d bytes allocated a storage", c.name, took, cost)
+		if took > 4*time.Second || cost > 8192 { // well under a second where nothing else runs
+			t.Errorf("%s took %v and %d bytes a storage", c.name, took, cost)
+		}
 	}
 }

@@ -1,22 +1,36 @@
 package torchfile
 
+import "excpfs/tensor"
+
 // The functions whose results are known. All others make an opaque object, whose
 // arguments are still looked through.
 const (
 	rebuild1   global = "torch._utils._rebuild_tensor"    // storage, offset, size, stride
-	rebuild2   global = "torch._utils._rebuild_tensor_v2" // and requires_grad, hooks
-	rebuild3   global = "torch._utils._rebuild_tensor_v3" // and dtype
+	rebuild2   global = "torch._utils._rebuild_tensor_v2" // and requires_grad, hooks[, bits]
+	rebuild3   global = "torch._utils._rebuild_tensor_v3" // and requires_grad, hooks, dtype[, bits]
 	fromType   global = "torch._tensor._rebuild_from_type"
 	fromTypeV2 global = "torch._tensor._rebuild_from_type_v2" // function, type, its arguments, state
+
+	// a tensor that keeps its numbers in others, its attributes
+	wrapper global = "torch._utils._rebuild_wrapper_subclass"
 )
 
 // sealing are the functions that give the values in their arguments another
 // meaning than an array of numbers has.
 var sealing = map[global]bool{
+	wrapper:                                   true,
 	"torch._utils._rebuild_qtensor":           true,
 	"torch._utils._rebuild_sparse_tensor":     true,
 	"torch._utils._rebuild_sparse_csr_tensor": true,
 	"torch._utils._rebuild_nested_tensor":     true,
+}
+
+// distributed are the wrappers of a part of the tensor itself, which goes by
+// their name.
+var distributed = map[global]bool{
+	"torch.distributed._tensor.api.DTensor": true,
+	"torch.distributed.tensor._api.DTensor": true,
+	"torch.distributed.tensor.DTensor":      true,
 }
 
 // call is the result of a function.
@@ -41,10 +55,28 @@ func (m *machine) call(fn, args value) value {
 		}
 	case fromType, fromTypeV2:
 		if inner, ok := arg(a, 0).(global); ok && inner != fromType && inner != fromTypeV2 {
+			if inner == wrapper {
+				return wrapped(a)
+			}
 			return &object{fn: name, args: &list{items: []value{m.call(inner, arg(a, 2)), arg(a, 3)}}}
 		}
 	}
 	return &object{fn: name, args: args}
+}
+
+// wrapped is what a wrapper holds: a part of a tensor, or things unknown.
+func wrapped(a []value) value {
+	class, _ := arg(a, 1).(global)
+	state := arg(a, 3)
+	if l, ok := state.(*list); ok { // of a class with slots
+		state = arg(l.items, 1)
+	}
+	if d, ok := state.(*dict); ok && distributed[class] {
+		if local, ok := d.get("_local_tensor").(*view); ok {
+			return local
+		}
+	}
+	return &object{fn: wrapper, args: &list{items: a}}
 }
 
 // arg is an argument that may be missing.
@@ -65,12 +97,17 @@ func rebuild(fn global, a []value) (value, bool) {
 		return nil, false
 	}
 	d := classes[s.class].dtype
+	bits := arg(a, 6)
 	if fn == rebuild3 {
-		name, _ := arg(a, 6).(global)
-		d = dtypes[name]
+		name, _ := bits.(global)
+		d, bits = dtypes[name], arg(a, 7)
 	}
-	s.view(d, s.offset+offset, shape, stride)
-	return s, true
+	s.offset += offset
+	s.view(d, s.offset, shape, stride)
+	if m, ok := bits.(*dict); ok && len(m.items) > 0 {
+		d = tensor.Invalid // conjugated or negated: not what the storage holds
+	}
+	return &view{s, d, shape, stride}, true
 }
 
 // sizes reads a shape or its strides.

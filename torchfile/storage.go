@@ -67,6 +67,9 @@ type storage struct {
 
 	named bool
 	name  string // "" if no path leads to it, or too long a one
+
+	placed     bool // found in the file as it is
+	at, length int64
 }
 
 // className drops the module of a storage class, if it is one of PyTorch's.

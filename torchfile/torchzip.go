@@ -5,43 +5,48 @@ import (
 	"strings"
 )
 
-// openZip takes one torch zip apart. Names are given below prefix.
-func openZip(r io.ReaderAt, z zipEnd, prefix ...string) (*file, error) {
+// openZip takes apart a file that is one torch zip.
+func openZip(r io.ReaderAt, z zipEnd) (*file, error) {
+	f := &file{format: Format, taken: map[string]bool{}}
+	return f, f.addZip(r, z)
+}
+
+// addZip takes one torch zip apart. Names are given below prefix.
+func (f *file) addZip(r io.ReaderAt, z zipEnd, prefix ...string) error {
 	records, err := readRecords(r, z)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	byName := map[string]*record{}
 	for i := range records {
 		c := &records[i]
 		if byName[c.name] != nil {
-			return nil, malformed("record %q twice", c.name)
+			return malformed("record %q twice", c.name)
 		}
 		byName[c.name] = c
 	}
 	folder, err := findFolder(records, byName)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	pickle := byName[folder+"data.pkl"]
-	m, object, err := walkRecord(r, pickle)
+	m, object, err := walkRecord(r, byName[folder+"data.pkl"])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f := &file{format: Format, roots: []root{{object, prefix}}}
-	if little, err := littleEndian(r, byName[folder+"byteorder"]); err != nil || !little {
-		return f, err
+	little, err := littleEndian(r, byName[folder+"byteorder"])
+	if err != nil {
+		return err
 	}
 	if err := nameStorages(object, prefix...); err != nil {
-		return nil, err
+		return err
 	}
-	taken := map[string]bool{}
+	f.roots = append(f.roots, root{object, prefix})
 	for _, s := range m.order {
-		if c := byName[folder+"data/"+s.key]; c != nil && c.plain() {
-			f.add(s, c.data, c.len, taken, c.crcs)
+		if c := byName[folder+"data/"+s.key]; little && c != nil && c.plain() {
+			f.add(s, c.data, c.len, c.crcs)
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // findFolder is the folder inside the zip that holds everything: torch.save
@@ -87,10 +92,12 @@ func littleEndian(r io.ReaderAt, c *record) (bool, error) {
 	return string(b) == little, err
 }
 
-// add makes a storage an extent, if it has a type that fits its bytes.
-func (f *file) add(s *storage, at, length int64, taken map[string]bool, crcs []int64) {
+// add notes where a storage is, and makes it an extent if it has a type that
+// fits its bytes.
+func (f *file) add(s *storage, at, length int64, crcs []int64) {
+	s.placed, s.at, s.length = true, at, length
 	d, shape, ok := s.describe(length)
-	name := unique(taken, s)
+	name := f.unique(s)
 	if !ok || len(name) > maxName {
 		return
 	}

@@ -1,6 +1,10 @@
 package torchfile
 
-import "strconv"
+import (
+	"strconv"
+
+	"excpfs/tensor"
+)
 
 // value is what a pickle holds, as far as it matters here: nil, bool, int64,
 // string (also a short byte string), or one of the types below. Containers are
@@ -37,27 +41,38 @@ type object struct {
 	seen
 }
 
-// seen says how a container was looked through: 1 once, 2 as part of something
-// that keeps its storages verbatim. Containers may hold each other.
+// seen says in which pass a container was last looked through. Containers may
+// hold each other.
 type seen uint8
 
+// The passes: one that names the storages, another through what keeps its
+// storages verbatim, and one that lists the tensors.
+const (
+	naming seen = iota + 1
+	sealed
+	listing
+)
+
 // enter reports whether the container has yet to be looked through.
-func (s *seen) enter(sealed bool) bool {
-	state := seen(1)
-	if sealed {
-		state = 2
-	}
-	if *s >= state {
+func (s *seen) enter(pass seen) bool {
+	if *s >= pass {
 		return false
 	}
-	*s = state
+	*s = pass
 	return true
 }
 
-// ref is a tensor, or a storage itself: a storage from an element on.
+// ref is a storage from an element on.
 type ref struct {
 	*storage
 	offset int64
+}
+
+// view is a tensor: what it sees of a storage.
+type view struct {
+	ref
+	dtype         tensor.DType
+	shape, stride []int64
 }
 
 // get finds the value of a key; nil if there is none.

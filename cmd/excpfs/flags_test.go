@@ -61,8 +61,9 @@ func TestParseFlagsAnywhere(t *testing.T) {
 }
 
 func TestMountOptions(t *testing.T) {
+	store := t.TempDir()
 	parsed := func(options string) (mountConfig, error) {
-		return parseMount([]string{"/", "/nowhere", "-o", options})
+		return parseMount([]string{store, "/nowhere", "-o", options})
 	}
 	c, err := parsed("ro,allow_other,noatime,x-systemd.automount,_netdev,profile=exact,settle=5s,cache-size=1G,workers=3")
 	if err != nil {

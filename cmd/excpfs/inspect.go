@@ -10,6 +10,7 @@ import (
 	"excpfs/archive"
 	"excpfs/codec"
 	"excpfs/store"
+	"excpfs/tensor"
 )
 
 const inspectHelp = `
@@ -19,6 +20,8 @@ Shows how each tensor of one compressed file is stored: its type and shape, how
 it is encoded, the bytes before and after, and the relative RMS error (0: every
 bit is kept). Encodings: same (equal to the base's), exact, delta (exact
 difference to the base), residual (base plus few values), codebook (few values).
+Of moments it also shows the weight they were paired with: they are kept where
+that weight changed. Moments without one were pruned by their own size alone.
 
 Example:
   excpfs inspect /data/store/run1/checkpoint-600/model.safetensors
@@ -32,7 +35,14 @@ type inspection struct {
 	Profile string       `json:"profile"`
 	Depth   int          `json:"depth"`
 	Needs   []dependency `json:"needs"`
+	Moments *pairing     `json:"moments,omitempty"`
 	Tensors []tensorLine `json:"tensors"`
+}
+
+// pairing counts the parameters whose first moments are quantized.
+type pairing struct {
+	Parameters int `json:"parameters"`
+	Paired     int `json:"paired"`
 }
 
 type dependency struct {
@@ -50,6 +60,7 @@ type tensorLine struct {
 	Stored  int64   `json:"stored"`
 	Chunks  int     `json:"chunks"`
 	Error   float64 `json:"error"`
+	Weight  string  `json:"weight,omitempty"` // of a moment
 }
 
 func runInspect(_ context.Context, args []string) error {
@@ -92,7 +103,7 @@ func inspect(t item, r *archive.Reader) *inspection {
 	for _, d := range ix.Deps {
 		in.Needs = append(in.Needs, dependency{roleName(d.Role), fmt.Sprintf("%x", d.ID), d.Hint})
 	}
-	for _, t := range ix.Tensors {
+	for i, t := range ix.Tensors {
 		stored := int64(t.Model.Length)
 		for _, b := range t.Chunks {
 			stored += int64(b.Length)
@@ -101,9 +112,32 @@ func inspect(t item, r *archive.Reader) *inspection {
 			stored += int64(b.Length)
 		}
 		in.Tensors = append(in.Tensors, tensorLine{t.Name, t.DType.String(), t.Shape, methodName(t.Method), t.Length,
-			stored, len(t.Chunks), t.Error})
+			stored, len(t.Chunks), t.Error, weightOf(ix, i)})
+		in.count(ix, i)
 	}
 	return in
+}
+
+// weightOf is the weight that a moment was paired with, by the tensor whose support it shares.
+func weightOf(ix *archive.Index, i int) string {
+	if s := ix.Tensors[i].Support; s >= 0 {
+		i = s
+	}
+	return ix.Tensors[i].Mask
+}
+
+func (in *inspection) count(ix *archive.Index, i int) {
+	t := ix.Tensors[i]
+	if role, _ := tensor.RoleOf(t.Name); role != tensor.ExpAvg || codec.Method(t.Method) != codec.Codebook {
+		return
+	}
+	if in.Moments == nil {
+		in.Moments = &pairing{}
+	}
+	in.Moments.Parameters++
+	if t.Mask != "" {
+		in.Moments.Paired++
+	}
 }
 
 func methodName(m uint8) string {
@@ -133,12 +167,23 @@ func (in *inspection) print() error {
 	for _, d := range in.Needs {
 		fmt.Printf("needs as %s: %s (content %s)\n", d.Role, d.Hint, d.ID)
 	}
+	if m := in.Moments; m != nil {
+		fmt.Printf("moments of %d parameters, %d paired with their weights\n", m.Parameters, m.Paired)
+	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\ntensor\tdtype\tshape\tmethod\tlogical\tstored\tratio\terror")
+	paired := in.Moments != nil && in.Moments.Paired > 0
+	fmt.Fprint(w, "\ntensor\tdtype\tshape\tmethod\tlogical\tstored\tratio\terror")
+	if paired {
+		fmt.Fprint(w, "\tweight")
+	}
 	for _, t := range in.Tensors {
 		shape := strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ",")
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.3g\n", t.Name, t.DType, shape, t.Method, formatSize(t.Logical),
+		fmt.Fprintf(w, "\n%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.3g", t.Name, t.DType, shape, t.Method, formatSize(t.Logical),
 			formatSize(t.Stored), formatRatio(t.Logical, t.Stored), t.Error)
+		if paired {
+			fmt.Fprint(w, "\t"+t.Weight)
+		}
 	}
+	fmt.Fprintln(w)
 	return w.Flush()
 }

@@ -31,6 +31,7 @@ var commands = []command{
 	{"umount", "finish compressing, then detach a mount point", runUmount},
 	{"wait", "wait until what was written into a mount is compressed", runWait},
 	{"pack", "compress files into a store, or a store in place, without a mount", runPack},
+	{"import", "take archives of ExCP's script or of ZipNN into a store", runImport},
 	{"unpack", "turn files of a store back into ordinary files elsewhere", runUnpack},
 	{"ls", "list the files of a store with their sizes and ratios", runLs},
 	{"inspect", "show how each tensor of one file is stored", runInspect},
