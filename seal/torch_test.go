@@ -387,3 +387,29 @@ func TestTorchUnknownState(t *testing.T) {
 		}
 	}
 }
+
+// What was found once is asked of the archives, not searched again.
+func TestRemembered(t *testing.T) {
+	md := newTwins(25)
+	r := newRig(t, Options{})
+	for step := 1; step <= 2; step++ {
+		md.train()
+		r.put(fmt.Sprintf("run/c-%d/model.safetensors", step), md.weights())
+		r.put(fmt.Sprintf("run/c-%d/optimizer.pt", step), md.optimizer())
+		r.seal()
+	}
+	d := r.folder("run/c-2")
+	defer d.Release()
+	f := r.l.folder(d)
+	defer f.close()
+	p := f.ofSealed("run/c-2/optimizer.pt")
+	defer p.close()
+	p.path = "run/c-3/optimizer.pt"
+	known := f.remembered(t.Context(), p)
+	decayed, others := md.ids()
+	for i, n := range append(decayed, others...) {
+		if known[fmt.Sprint(i)] != n {
+			t.Errorf("parameter %d is remembered as %q, not %s", i, known[fmt.Sprint(i)], n)
+		}
+	}
+}
