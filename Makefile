@@ -3,7 +3,7 @@
 GO      ?= go
 GOTEST   = bash scripts/gotest.sh
 # Packages whose tests race many goroutines against each other.
-RACY     = ./cache ./decode ./encode ./store ./seal ./fs
+RACY     = ./cache ./decode ./encode ./pair ./store ./seal ./fs
 FUZZTIME ?= 20s
 PREFIX  ?= /usr/local
 
