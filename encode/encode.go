@@ -73,6 +73,7 @@ type encoder struct {
 	base    map[string]int   // tensors of in.Base by name
 	sibling map[string]place // tensors of in.Weights by name
 	sums    map[int][]int64  // places of the CRC-32 of a tensor
+	opaque  map[int]bool     // nothing is known of the tensor but its type
 	weights map[string]int   // weights of this file by name
 	moments map[string][]int // moments of this file by weight
 	groups  []*group         // of each tensor; nil for weights
@@ -107,6 +108,7 @@ func newEncoder(in Input) (*encoder, error) {
 		base:    byName(in.Base),
 		sibling: map[string]place{},
 		sums:    map[int][]int64{},
+		opaque:  map[int]bool{},
 		weights: map[string]int{},
 		plans:   make([]memo[*plan], n),
 		stats:   make([]memo[stat], n),
@@ -122,6 +124,9 @@ func newEncoder(in Input) (*encoder, error) {
 	}
 	for _, s := range in.Layout.Sums {
 		e.sums[s.Tensor] = s.Offsets
+	}
+	for _, i := range in.Layout.Opaque {
+		e.opaque[i] = true
 	}
 	e.masks.give(maskBudget)
 	e.group()

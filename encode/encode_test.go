@@ -155,7 +155,7 @@ func TestManyChunks(t *testing.T) {
 	m := noise(r, n, 1e-4)
 	base := newBuilder().floats("w", tensor.BF16, shape, w).file(t)
 	next := newBuilder().floats("w", tensor.BF16, shape, plus(w, noise(r, n, 0.004))).file(t)
-	mom := newBuilder().floats("exp_avg.w", tensor.F32, shape, m).floats("exp_avg_sq.w", tensor.F32, shape, plus(m, m)).file(t)
+	mom := newBuilder().floats("exp_avg.w", tensor.F32, shape, m).floats("exp_avg_sq.w", tensor.F32, shape, squares(m)).file(t)
 	s := shelf{}
 	b := s.seal(t, input(base, excpProfile))
 	st := sealStep(t, s, next, mom, &b, excpProfile)

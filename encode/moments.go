@@ -11,6 +11,7 @@ import (
 type group struct {
 	weight  string
 	members []int // exp_avg first
+	alone   bool  // an exp_avg_sq without its exp_avg
 	plans   memo[map[int]*plan]
 }
 
@@ -23,7 +24,7 @@ func (e *encoder) group() {
 		switch {
 		case role == tensor.Weight:
 			e.weights[t.Name] = i
-		case t.DType.Lossy() && !e.sumAhead(i):
+		case t.DType.Lossy() && !e.exactOnly(i):
 			e.moments[weight] = append(e.moments[weight], i)
 			e.domains[weight] = new(domain)
 			e.groups[i] = &group{weight: weight, members: []int{i}}
@@ -35,6 +36,11 @@ func (e *encoder) group() {
 		if m >= 0 && v >= 0 && sameKind(e.tensors[m], e.tensors[v]) {
 			g := &group{weight: weight, members: []int{m, v}}
 			e.groups[m], e.groups[v] = g, g
+		}
+	}
+	for i := range e.tensors {
+		if role, _ := e.roleOf(i); role == tensor.ExpAvgSq && e.groups[i] != nil && len(e.groups[i].members) == 1 {
+			e.groups[i].alone = true
 		}
 	}
 }
@@ -97,16 +103,24 @@ func (e *encoder) planMoment(ctx context.Context, g *group, i int) (*plan, error
 	return plans[i], err
 }
 
-// planGroup plans together what can share a support.
+// planGroup plans together what can share a support. A second moment is never pruned but where the first is:
+// optimizers divide by its root. What has a negative element is none, and its name, or that of both, is wrong.
 func (e *encoder) planGroup(ctx context.Context, g *group) (map[int]*plan, error) {
 	plans := map[int]*plan{}
 	var few, many []int
+	last := g.members[len(g.members)-1]
+	sq, err := e.stat(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	role, _ := e.roleOf(last)
+	wrong := role == tensor.ExpAvgSq && sq.sum < sq.abs
 	for _, i := range g.members {
 		st, err := e.stat(ctx, i)
 		switch {
 		case err != nil:
 			return nil, err
-		case st.exactOnly():
+		case st.exactOnly() || wrong:
 			if plans[i], err = e.planExact(ctx, i); err != nil {
 				return nil, err
 			}
@@ -115,6 +129,12 @@ func (e *encoder) planGroup(ctx context.Context, g *group) (map[int]*plan, error
 		default:
 			many = append(many, i)
 		}
+	}
+	if len(many) == 1 && (g.alone || many[0] != g.members[0]) {
+		if plans[many[0]], err = e.planExact(ctx, many[0]); err != nil {
+			return nil, err
+		}
+		many = nil
 	}
 	for _, members := range [][]int{few, many} {
 		if len(members) > 0 {

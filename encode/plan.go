@@ -42,7 +42,7 @@ func (e *encoder) plan(ctx context.Context, i int) (*plan, error) {
 
 func (e *encoder) planWeight(ctx context.Context, i int) (*plan, error) {
 	t, b := e.tensors[i], e.baseOf(i)
-	if b < 0 || !LossyWeight(t) || e.sumAhead(i) {
+	if b < 0 || !LossyWeight(t) || e.exactOnly(i) {
 		return e.planExact(ctx, i)
 	}
 	p, err := e.planResidual(ctx, i, b)

@@ -17,6 +17,9 @@ func (e *encoder) sumAhead(i int) bool {
 	return slices.ContainsFunc(e.sums[i], func(at int64) bool { return at < e.tensors[i].Offset })
 }
 
+// exactOnly: tensor i keeps every bit, whatever it is.
+func (e *encoder) exactOnly(i int) bool { return e.opaque[i] || e.sumAhead(i) }
+
 // checksum of a tensor, before and after.
 type checksum struct{ was, is uint32 }
 

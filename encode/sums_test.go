@@ -154,6 +154,25 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+// Of opaque tensors every bit is kept, whatever their names say.
+func TestOpaque(t *testing.T) {
+	m := newModel(t, tensor.F32, tensor.F32, 11)
+	s := shelf{}
+	base := s.seal(t, input(m.base, excpProfile))
+	w, v := m.weights, m.moments
+	for _, p := range []*plain{&w, &v} {
+		l := *p.layout
+		for i := range l.Tensors {
+			l.Opaque = append(l.Opaque, i)
+		}
+		p.layout = &l
+	}
+	st := sealStep(t, s, w, v, &base, excpProfile)
+	if !bytes.Equal(st.weights.data, w.data) || !bytes.Equal(st.moments.data, v.data) {
+		t.Error("opaque tensors changed")
+	}
+}
+
 func TestLossyWeight(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -168,7 +187,10 @@ func TestLossyWeight(t *testing.T) {
 		{"state.12.momentum_buffer", []int64{64, 64}, false},
 		{"optimizer_states.0.state.3.anything", []int64{64, 64}, false},
 		{"state.layers.weight", []int64{64, 64}, true},
+		{"state.layers.weight.momentum", []int64{64, 64}, false},
+		{"optim.state.layers.weight.z", []int64{64, 64}, false},
 		{"17", []int64{64, 64}, false},
+		{"0.17", []int64{64, 64}, false},
 	} {
 		if got := LossyWeight(tensor.Info{Name: c.name, DType: tensor.F32, Shape: c.shape}); got != c.want {
 			t.Errorf("%s %v: %v", c.name, c.shape, got)

@@ -53,12 +53,30 @@ func (s *search) remembered(known map[string]string) error {
 		}
 		all = all && z[i] >= atLeast
 	}
+	if all, err = s.follow(vectors, all); err != nil || !all {
+		return err
+	}
 	for _, pair := range vectors {
-		if all {
-			s.settle(pair[0], pair[1])
-		}
+		s.settle(pair[0], pair[1])
 	}
 	return nil
+}
+
+// follow reports whether vectors, together, follow the weights they were paired with, as far as
+// there is anything to compare.
+func (s *search) follow(pairs [][2]int, all bool) (bool, error) {
+	var total score
+	for _, pair := range pairs {
+		if !all || s.weights[pair[1]].Residual == nil {
+			continue
+		}
+		c, err := s.compare(pair[0], pair[1], knownElems)
+		if err != nil {
+			return false, err
+		}
+		total.sum, total.n = total.sum+c.sum, total.n+c.n
+	}
+	return all && (total.n == 0 || total.z() >= trust), nil
 }
 
 // needed is what a pair's score must be. Where changes are faint next to noise many pairs fall short of what one

@@ -1,6 +1,9 @@
 package pair
 
-import "testing"
+import (
+	"maps"
+	"testing"
+)
 
 func TestNeeded(t *testing.T) {
 	for _, c := range []struct {
@@ -18,5 +21,20 @@ func TestNeeded(t *testing.T) {
 		if got := needed(c.z); got != c.want {
 			t.Errorf("%v: %v, want %v", c.z, got, c.want)
 		}
+	}
+}
+
+// Vectors that are remembered wrongly are found out by what they say together.
+func TestKnownVectors(t *testing.T) {
+	for _, s := range []state{qkv(t, "300", "340"), qkv(t, "340", "400")} {
+		known := maps.Clone(s.truth)
+		var keys []string
+		for _, p := range s.groups[1] {
+			keys = append(keys, p.Key)
+		}
+		for i, key := range keys {
+			known[key] = s.truth[keys[(i+3)%len(keys)]]
+		}
+		s.check(t, s.find(t, known), true)
 	}
 }

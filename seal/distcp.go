@@ -1,9 +1,12 @@
 package seal
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +46,20 @@ func hostBeside(dir string) neighbour {
 		}
 		return f, info.Size(), nil
 	}
+}
+
+// optimizersLast orders what lies in a folder so that the weights of FSDP's folders are sealed before
+// the moments, which lie in optimizer_0 beside pytorch_model_fsdp_0.
+func optimizersLast[T any](items []T, name func(T) string) []T {
+	last := func(v T) int {
+		if strings.HasPrefix(name(v), "optim") {
+			return 1
+		}
+		return 0
+	}
+	items = slices.Clone(items)
+	slices.SortStableFunc(items, func(a, b T) int { return cmp.Compare(last(a), last(b)) })
+	return items
 }
 
 // named is the layout of a .distcp file with the names that the checkpoint's metadata gives. Without

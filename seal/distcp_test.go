@@ -2,7 +2,10 @@ package seal
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -113,6 +116,49 @@ func TestDistcp(t *testing.T) {
 	want, _ = md.distcpWeights()
 	if got := r.get("d-2/pytorch_model_fsdp_0/__0_0.distcp"); !bytes.Equal(got, want) {
 		t.Error("weights without names changed")
+	}
+}
+
+// Packed or compressed in place, the weights go first, though their folder comes later by name.
+func TestDistcpPacked(t *testing.T) {
+	for _, how := range []string{"pack", "in place"} {
+		t.Run(how, func(t *testing.T) {
+			md := newTwins(33)
+			r := newRig(t, Options{})
+			dir := t.TempDir()
+			put := func(p string, b []byte) {
+				if how == "in place" {
+					r.put(p, b)
+					return
+				}
+				p = filepath.Join(dir, p)
+				if err := cmp.Or(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, b, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := 1; i <= 2; i++ {
+				md.train()
+				step := fmt.Sprintf("c-%d", i)
+				weights, names := md.distcpWeights()
+				put(step+"/pytorch_model_fsdp_0/__0_0.distcp", weights)
+				put(step+"/pytorch_model_fsdp_0/.metadata", names)
+				moments, names := md.distcpMoments()
+				put(step+"/optimizer_0/__0_0.distcp", moments)
+				put(step+"/optimizer_0/.metadata", names)
+				var err error
+				if how == "pack" {
+					err = r.l.Pack(t.Context(), []string{filepath.Join(dir, step)}, step)
+				} else {
+					err = r.l.InPlace(t.Context(), step)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, ok := r.dep("c-2/optimizer_0/__0_0.distcp", archive.RoleWeights); !ok {
+				t.Error("the moments lie in no mask")
+			}
+		})
 	}
 }
 

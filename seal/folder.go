@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"slices"
@@ -28,7 +29,8 @@ type folder struct {
 	indexes map[string]*archive.Index // of sealed siblings, by path
 
 	pairing sync.Mutex
-	paired  map[string]map[string]string // pairs by path; nil: not looked for yet
+	party   []*party                     // all files, once the first pairs are looked for
+	paired  map[string]map[string]string // pairs by path, as far as they were asked for
 
 	choosing sync.Mutex
 	choices  map[*unit]*choice
@@ -44,6 +46,9 @@ func (l *Sealer) folder(d *store.Dir) *folder {
 }
 
 func (f *folder) close() {
+	for _, p := range f.party {
+		p.close()
+	}
 	for _, c := range f.choices {
 		c.close()
 	}
@@ -118,15 +123,21 @@ func (f *folder) findOthers() {
 
 // held is a file of the checkpoint, and how it is held.
 type held struct {
-	dir  *store.Dir
-	name string
-	form store.Form
+	dir   *store.Dir
+	name  string
+	form  store.Form
+	apart int64 // how far its mtime is from the job's
 }
 
 func (h held) path() string { return path.Join(h.dir.Path(), h.name) }
 
-// siblings lists the regular files of the checkpoint in natural order.
+// siblings lists the regular files of the checkpoint. Several may lie in one folder: those written nearest to
+// the job's files come first.
 func (f *folder) siblings() (all []held) {
+	var now int64
+	if len(f.units) > 0 {
+		now = f.units[0].mtime
+	}
 	for _, d := range f.around() {
 		entries, err := d.ReadDir()
 		if err != nil {
@@ -137,11 +148,12 @@ func (f *folder) siblings() (all []held) {
 				continue
 			}
 			if e, err := d.Lookup(de.Name); err == nil {
-				all = append(all, held{d, de.Name, e.Form})
+				m := e.Attr.Mtime.Sec*1e9 + int64(e.Attr.Mtime.Nsec)
+				all = append(all, held{d, de.Name, e.Form, max(now-m, m-now)})
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b held) int { return natural(a.name, b.name) })
+	slices.SortStableFunc(all, func(a, b held) int { return cmp.Or(cmp.Compare(a.apart, b.apart), natural(a.name, b.name)) })
 	return all
 }
 

@@ -75,7 +75,7 @@ func (l *Sealer) inPlace(ctx context.Context, d *store.Dir) error {
 		}
 	}
 	errs := []error{l.inPlaceFiles(ctx, d, names)}
-	for _, e := range entries {
+	for _, e := range optimizersLast(entries, func(e store.DirEntry) string { return e.Name }) {
 		if e.Mode&unix.S_IFMT != unix.S_IFDIR {
 			continue
 		}

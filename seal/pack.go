@@ -45,7 +45,7 @@ func (l *Sealer) packAll(ctx context.Context, d *store.Dir, items []*item) error
 	if err := l.packFiles(ctx, d, items); err != nil {
 		return err
 	}
-	for _, it := range items {
+	for _, it := range optimizersLast(items, func(it *item) string { return it.name }) {
 		var err error
 		switch {
 		case it.info.IsDir():
@@ -135,7 +135,7 @@ func (l *Sealer) outside(d *store.Dir, it *item) (*unit, error) {
 		src.Close()
 		return nil, err
 	}
-	u := &unit{dir: d, name: it.name, src: src, layout: layout}
+	u := &unit{dir: d, name: it.name, src: src, layout: layout, mtime: it.info.ModTime().UnixNano()}
 	u.trailer = func(temp *os.File) (archive.Trailer, error) { return l.s.NewIdentity(nil, temp) }
 	u.finish = func(temp *os.File) error {
 		if err := copyXattrsTo(temp, it.from); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"path"
 	"slices"
 
 	"excpfs/archive"
@@ -14,19 +15,21 @@ import (
 	"excpfs/torchfile"
 )
 
-// pairs names the weights of a file's moments, by the keys the moments are named after. What
-// is found for one file is found for all of the folder, once a job.
+// pairs names the weights of a file's moments, by the keys the moments are named after. They are
+// looked for once a job, and not before they are asked for: a base is chosen on the way for files
+// with the weights, and a file of the job whose turn is yet to come may find a nearer one then.
 func (f *folder) pairs(ctx context.Context, file string) map[string]string {
 	f.pairing.Lock()
 	defer f.pairing.Unlock()
 	if f.paired == nil {
-		f.paired = map[string]map[string]string{}
-		parties := f.parties(ctx)
-		for _, p := range parties {
-			f.pair(ctx, p, parties)
-		}
-		for _, p := range parties {
-			p.close()
+		f.paired, f.party = map[string]map[string]string{}, f.parties(ctx)
+	}
+	if _, ok := f.paired[file]; !ok {
+		f.paired[file] = nil
+		for _, p := range f.party {
+			if p.path == file {
+				f.pair(ctx, p, f.party)
+			}
 		}
 	}
 	return f.paired[file]
@@ -41,27 +44,51 @@ type party struct {
 	close   func()
 }
 
-// parties are the files of the job, then the sealed ones beside them, then the plain ones.
+// parties are the files of the job, then those beside them until there are weights enough for the moments.
 func (f *folder) parties(ctx context.Context) (all []*party) {
+	var weights, moments int64 // elements
+	add := func(p *party) {
+		w, m := p.elements()
+		weights, moments, all = weights+w, moments+m, append(all, p)
+	}
 	mine := f.mine()
 	for _, u := range f.units {
-		all = append(all, f.ofUnit(ctx, u))
+		add(f.ofUnit(ctx, u))
 	}
-	var plain []*party
 	for _, s := range f.siblings() {
-		switch {
-		case mine[s.path()]:
-		case s.form == store.Sealed:
-			if p := f.ofSealed(s.path()); p != nil {
-				all = append(all, p)
-			}
-		default:
-			if src, l, err := peek(s.dir, s.name); err == nil {
-				plain = append(plain, &party{s.path(), src, l, func(int) encode.Elements { return nil }, func() { src.Close() }})
-			}
+		if moments > 0 && weights >= moments || len(all) >= maxParties {
+			break
+		}
+		if mine[s.path()] {
+			continue
+		}
+		if p := f.ofSibling(s); p != nil {
+			add(p)
 		}
 	}
-	return append(all, plain...)
+	return all
+}
+
+// maxParties is how many files are looked at for pairing, at most.
+const maxParties = 256
+
+// elements of the weights of a file, and of its first moments.
+func (p *party) elements() (weights, moments int64) {
+	for _, t := range p.layout.Tensors {
+		switch role, _ := tensor.RoleOf(t.Name); {
+		case role == tensor.ExpAvg:
+			moments += t.Elems()
+		case isWeight(t):
+			weights += t.Elems()
+		}
+	}
+	return weights, moments
+}
+
+// isWeight says whether a tensor may be the weight of some moments.
+func isWeight(t tensor.Info) bool {
+	role, _ := tensor.RoleOf(t.Name)
+	return role == tensor.Weight && t.DType.Lossy() && !tensor.OptimizerState(t.Name)
 }
 
 func (f *folder) ofUnit(ctx context.Context, u *unit) *party {
@@ -74,6 +101,18 @@ func (f *folder) ofUnit(ctx context.Context, u *unit) *party {
 		return encode.Changes(u.src, u.layout.Tensors[i], c.base)
 	}
 	return p
+}
+
+// ofSibling is nil for a file that is no tensor file or cannot be read.
+func (f *folder) ofSibling(s held) *party {
+	if s.form == store.Sealed {
+		return f.ofSealed(s.path())
+	}
+	src, l, err := peek(s.dir, s.name)
+	if err != nil {
+		return nil
+	}
+	return &party{s.path(), src, l, func(int) encode.Elements { return nil }, func() { src.Close() }}
 }
 
 func (f *folder) ofSealed(p string) *party {
@@ -92,7 +131,8 @@ func (f *folder) pair(ctx context.Context, p *party, parties []*party) {
 		return
 	}
 	var weights []pair.Weight
-	for _, q := range slices.Concat([]*party{p}, parties) {
+	others := kinFirst(parties, path.Base(p.path), func(q *party) string { return path.Base(q.path) })
+	for _, q := range slices.Concat([]*party{p}, others) {
 		weights = q.weights(weights)
 	}
 	if len(weights) == 0 {
@@ -117,8 +157,7 @@ func (p *party) weights(all []pair.Weight) []pair.Weight {
 		have[w.Name] = true
 	}
 	for i, t := range p.layout.Tensors {
-		role, _ := tensor.RoleOf(t.Name)
-		if role != tensor.Weight || !t.DType.Lossy() || tensor.OptimizerState(t.Name) || have[t.Name] {
+		if !isWeight(t) || have[t.Name] {
 			continue
 		}
 		w := pair.Weight{Name: t.Name, DType: t.DType, Shape: t.Shape}
@@ -144,8 +183,8 @@ func (p *party) groups() []pair.Group {
 			var group pair.Group
 			for k, id := range g.Params {
 				key := id
-				if o.Path != "" {
-					key = o.Path + ".state." + id
+				if o.Path != "" { // as the moments' names have it
+					_, key = tensor.RoleOf(o.Path + ".state." + id + "." + tensor.ExpAvg.String())
 				}
 				param, ok := params[key]
 				if !ok {

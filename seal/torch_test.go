@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"excpfs/archive"
 	"excpfs/codec"
 )
 
@@ -410,6 +411,26 @@ func TestRemembered(t *testing.T) {
 	for i, n := range append(decayed, others...) {
 		if known[fmt.Sprint(i)] != n {
 			t.Errorf("parameter %d is remembered as %q, not %s", i, known[fmt.Sprint(i)], n)
+		}
+	}
+}
+
+// Checkpoints that share one folder are told apart by when they were written.
+func TestOneFolder(t *testing.T) {
+	md := newTwins(26)
+	r := newRig(t, Options{})
+	for step := 1; step <= 3; step++ {
+		md.train()
+		model, optimizer := fmt.Sprintf("run/model_%d.safetensors", step), fmt.Sprintf("run/optimizer_%d.pt", step)
+		r.put(model, md.weights())
+		r.put(optimizer, md.optimizer())
+		r.seal()
+		if step == 1 {
+			continue
+		}
+		r.wantMasks(optimizer, "", md, "")
+		if d, _ := r.dep(optimizer, archive.RoleWeights); d.Hint != model {
+			t.Errorf("%s: moments lie in the mask of %s", optimizer, d.Hint)
 		}
 	}
 }

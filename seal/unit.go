@@ -35,6 +35,7 @@ type unit struct {
 	name   string
 	src    source
 	layout *tensor.Layout
+	mtime  int64 // nanoseconds
 	// trailer is the fixed end of the archive in temp, and finish gives it its name.
 	trailer func(temp *os.File) (archive.Trailer, error)
 	finish  func(temp *os.File) error
@@ -69,12 +70,22 @@ func parse(src io.ReaderAt, size int64, name string, beside neighbour) (*tensor.
 		l, err = named(src, l, name, beside)
 	}
 	if not, ok := errors.AsType[*torchfile.FormatError](err); ok {
-		return nil, stays(fmt.Sprintf("not a tensor file: %s; %s", no.Reason, not.Reason))
+		return nil, stays("not a tensor file: " + reason(src, no.Reason, not.Reason))
 	}
 	if err == nil && len(l.Tensors) == 0 {
 		return nil, stays("a PyTorch file without tensors")
 	}
 	return l, err
+}
+
+// reason is why a file is no tensor file, by what it looks like.
+func reason(src io.ReaderAt, safetensors, torch string) string {
+	head := make([]byte, 32)
+	n, _ := src.ReadAt(head, 0)
+	if torchfile.Sniff(head[:n]) {
+		return torch
+	}
+	return safetensors
 }
 
 // open makes a unit of a pending file.
@@ -94,7 +105,7 @@ func (l *Sealer) open(p store.Pending) (*unit, error) {
 		src.Close()
 		return nil, err
 	}
-	u := &unit{dir: p.Dir, name: p.Name, src: src, layout: layout, pending: p}
+	u := &unit{dir: p.Dir, name: p.Name, src: src, layout: layout, mtime: id.Mtime, pending: p}
 	u.trailer = func(temp *os.File) (archive.Trailer, error) { return l.s.NewIdentity(src, temp) }
 	u.finish = func(temp *os.File) error { return l.s.Swap(p, id, temp) }
 	return u, nil

@@ -30,12 +30,15 @@ func (f *folder) weights(u *unit, pairs map[string]string) []encode.Sibling {
 	return out
 }
 
-// mostWeights is the path of the sealed sibling with most elements of the wanted weights, and which they are.
+// mostWeights is the path of the sealed sibling with most elements of the wanted weights, the nearest of such, and which they are.
 func (f *folder) mostWeights(u *unit, wanted map[string][]int64) (best string, found []string) {
 	most := int64(0)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, s := range f.siblings() {
+	for _, s := range kinFirst(f.siblings(), u.name, func(s held) string { return s.name }) {
+		if len(found) == len(wanted) {
+			break
+		}
 		if s.form != store.Sealed || s.path() == u.path() {
 			continue
 		}

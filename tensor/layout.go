@@ -58,6 +58,7 @@ type Layout struct {
 	Size    int64  // of the file in bytes
 	Tensors []Info
 	Sums    []Sum // in the order of the tensors, at most one for each
+	Opaque  []int // tensors, ascending, of which nothing is known but their type: they keep every bit
 }
 
 // Check proves the layout: tensors inside the file, in order, disjoint, with

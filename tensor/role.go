@@ -52,19 +52,25 @@ var kept = map[string]bool{
 
 // OptimizerState reports whether a tensor that is no moment is something else that an
 // optimizer keeps: it is named by one of their words, or stands in the state of a
-// parameter that has a number. Such tensors are no weights: a root is taken of some of them.
+// parameter: of one with a number, or of one with a name where it is an optimizer's, or its
+// word is none for a weight. Such tensors are no weights: a root is taken of some of them.
 func OptimizerState(name string) bool {
 	parts := strings.Split(name, ".")
+	last := parts[len(parts)-1]
 	for i, p := range parts {
-		if kept[p] || p == "state" && i+2 < len(parts) && number(parts[i+1]) {
+		switch {
+		case kept[p]:
+			return true
+		case p != "state" || i+2 >= len(parts):
+		case number(parts[i+1]), i > 0 && strings.Contains(parts[i-1], "optim"), i == 0 && last != "weight" && last != "bias":
 			return true
 		}
 	}
 	return false
 }
 
-// Named reports whether a name tells anything: a number is only a place in a file or list.
-func Named(name string) bool { return !number(name) }
+// Named reports whether a name tells anything: numbers are only places in files and lists.
+func Named(name string) bool { return !number(strings.ReplaceAll(name, ".", "")) }
 
 func number(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""

@@ -201,6 +201,7 @@ func packLarge(t *testing.T, src, store string, step int) {
 		t.Errorf("pack %s took %d MiB", name, rss)
 	}
 	m := remount(t, store)
+	defer m.umount(t)
 	if step == 1 { // without a base it is exact
 		must(t, "cmp", m.path(name), path)
 		return

@@ -1,6 +1,10 @@
 package torchfile
 
-import "strings"
+import (
+	"strings"
+
+	"excpfs/tensor"
+)
 
 const maxName = 1024 // bytes of a tensor's name
 
@@ -17,14 +21,30 @@ func name(t *tour, v value, pass seen) error {
 	}
 	s := r.storage
 	s.verbatim = s.verbatim || pass == sealed
+	s.opaque = s.opaque || pass == unknown
+	role := t.role()
 	if s.named {
+		s.doubtful = s.doubtful || role != s.role // one buffer of moments and other things
 		return nil
 	}
-	s.named = true
+	s.named, s.role = true, role
 	if t.pathLength() <= maxName {
 		s.name = strings.Join(t.path, ".")
 	}
 	return nil
+}
+
+// role is that of the path as a name: its ends tell.
+func (t *tour) role() tensor.Role {
+	if len(t.path) == 0 {
+		return tensor.Weight
+	}
+	first, last := t.path[0], t.path[len(t.path)-1]
+	if len(first)+len(last) > maxName {
+		return tensor.Weight
+	}
+	role, _ := tensor.RoleOf(first + "." + last)
+	return role
 }
 
 // unique makes a storage's name one that was not taken yet.

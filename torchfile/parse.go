@@ -62,10 +62,12 @@ type root struct {
 	path []string
 }
 
-// extent is a storage in the file, with the places of its CRC-32.
+// extent is a storage in the file, with the places of its CRC-32. It is opaque in an
+// object of a class that is not known.
 type extent struct {
 	tensor.Info
-	crcs []int64
+	crcs   []int64
+	opaque bool
 }
 
 func open(r io.ReaderAt, size int64) (*file, error) {
@@ -96,6 +98,9 @@ func (f *file) layout(size int64) (*tensor.Layout, error) {
 		if len(x.crcs) > 0 {
 			slices.Sort(x.crcs)
 			l.Sums = append(l.Sums, tensor.Sum{Tensor: i, Offsets: x.crcs})
+		}
+		if x.opaque {
+			l.Opaque = append(l.Opaque, i)
 		}
 	}
 	if err := l.Check(); err != nil {

@@ -25,6 +25,15 @@ var sealing = map[global]bool{
 	"torch._utils._rebuild_nested_tensor":     true,
 }
 
+// ordinary are the functions that make no more of their arguments than a tensor or a container.
+var ordinary = map[global]bool{
+	fromType: true, fromTypeV2: true,
+	"torch._utils._rebuild_parameter":            true,
+	"torch._utils._rebuild_parameter_with_state": true,
+	"collections.OrderedDict":                    true,
+	"argparse.Namespace":                         true,
+}
+
 // distributed are the wrappers of a part of the tensor itself, which goes by
 // their name.
 var distributed = map[global]bool{

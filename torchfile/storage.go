@@ -61,12 +61,14 @@ type storage struct {
 	dtype    tensor.DType // of its tensors
 	covered  bool
 	shape    []int64 // of the tensors that cover it
-	doubtful bool    // the tensors differ in dtype
+	doubtful bool    // the tensors differ in dtype or role
 	shapes   bool    // the covering tensors differ in shape
+	opaque   bool    // part of an object of an unknown class
 	verbatim bool    // described twice and differently, or part of something opaque
 
 	named bool
-	name  string // "" if no path leads to it, or too long a one
+	name  string      // "" if no path leads to it, or too long a one
+	role  tensor.Role // by that path
 
 	placed     bool // found in the file as it is
 	at, length int64

@@ -70,6 +70,28 @@ func TestTensors(t *testing.T) {
 	}
 }
 
+// What lies in an object of an unknown class, there or elsewhere too, is opaque.
+func TestOpaque(t *testing.T) {
+	const half = "ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nHalfStorage\nU\x010U\x03cpuK\x08tQK\x00K\x08\x85K\x01\x85\x89}tR"
+	for _, c := range []struct {
+		name, pickle string
+		want         bool
+	}{
+		{"dict", "}U\x01w" + half + "s.", false},
+		{"parameter", "}U\x01wctorch._utils\n_rebuild_parameter\n(" + half + "\x88}tRs.", false},
+		{"OrderedDict", "ccollections\nOrderedDict\n)RU\x01w" + half + "s.", false},
+		{"attribute", "cmy\nModel\n)\x81}U\x01w" + half + "sb.", true},
+		{"argument", "cmy\nmake\n" + half + "\x85R.", true},
+		{"first in a dict", "](}U\x01w" + half + "q\x00scmy\nmake\nh\x00\x85Re.", true},
+		{"then in a dict", "](cmy\nmake\n" + half + "q\x00\x85R}U\x01wh\x00se.", true},
+	} {
+		l, err := parse(zipOf(t, []byte(c.pickle), make([]byte, 16)))
+		if err != nil || len(l.Tensors) != 1 || (len(l.Opaque) == 1) != c.want {
+			t.Errorf("%s: %+v, %v", c.name, l, err)
+		}
+	}
+}
+
 // Deep lists cannot make the paths of many tensors take more than their share.
 func TestTensorsPaths(t *testing.T) {
 	const depth, n = 3000, 1 << 15
@@ -106,6 +128,30 @@ func TestComment(t *testing.T) {
 					t.Errorf("%s: %v, %v", name, l, err)
 				}
 			}
+		}
+	}
+}
+
+// TestSharedByRoles: a buffer that moments share with other things is no moment.
+func TestSharedByRoles(t *testing.T) {
+	text := func(s string) string { return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s }
+	view := func(name string, first byte) string {
+		return text(name) + "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\nFloatStorage\n" + text("0") +
+			text("cpu") + "K\x10tQK" + string(first) + "K\x08\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+	}
+	for _, c := range []struct {
+		a, b string
+		want tensor.DType
+	}{
+		{"a.exp_avg", "b.exp_avg", tensor.F32},
+		{"a.exp_avg", "b.exp_avg_sq", tensor.U8},
+		{"a.exp_avg", "master", tensor.U8},
+		{"weight", "a.exp_avg_sq", tensor.U8},
+	} {
+		p := zipOf(t, []byte("\x80\x02}("+view(c.a, 0)+view(c.b, 8)+"u."), make([]byte, 64))
+		l, err := Parse(bytes.NewReader(p), int64(len(p)))
+		if err != nil || len(l.Tensors) != 1 || l.Tensors[0].DType != c.want {
+			t.Errorf("%s and %s: %v, %v", c.a, c.b, l, err)
 		}
 	}
 }

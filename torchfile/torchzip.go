@@ -101,7 +101,7 @@ func (f *file) add(s *storage, at, length int64, crcs []int64) {
 	if !ok || len(name) > maxName {
 		return
 	}
-	x := extent{crcs: crcs}
+	x := extent{crcs: crcs, opaque: s.opaque}
 	x.Name, x.DType, x.Shape, x.Offset, x.Length = name, d, shape, at, length
 	if length == 0 {
 		x.crcs = nil // the CRC of nothing does not change

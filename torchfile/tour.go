@@ -46,6 +46,8 @@ func (t *tour) object(o *object, pass seen) error {
 			return nil
 		}
 		pass = sealed
+	} else if pass == naming && !ordinary[o.fn] {
+		pass = unknown
 	}
 	if err := t.args(o.args, pass); err != nil {
 		return err

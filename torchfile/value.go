@@ -45,10 +45,11 @@ type object struct {
 // hold each other.
 type seen uint8
 
-// The passes: one that names the storages, another through what keeps its
-// storages verbatim, and one that lists the tensors.
+// The passes: one that names the storages, others through objects whose class is
+// not known and through what keeps its storages verbatim, and one that lists the tensors.
 const (
 	naming seen = iota + 1
+	unknown
 	sealed
 	listing
 )

@@ -21,7 +21,8 @@ it is encoded, the bytes before and after, and the relative RMS error (0: every
 bit is kept). Encodings: same (equal to the base's), exact, delta (exact
 difference to the base), residual (base plus few values), codebook (few values).
 Of moments it also shows the weight they were paired with: they are kept where
-that weight changed. Moments without one were pruned by their own size alone.
+that weight changed. Moments without one were pruned by their own size alone: no
+weight is theirs for certain, or it is stored without a base.
 
 Example:
   excpfs inspect /data/store/run1/checkpoint-600/model.safetensors

@@ -22,14 +22,16 @@ usage: excpfs mount [FLAGS] STORE MOUNTPOINT
 
 Shows the folder STORE at MOUNTPOINT, an empty folder, and returns when it is
 there; a daemon goes on serving it. Files below STORE look as they always did.
-A safetensors file written into the mount is compressed in the background once
-it, and its folder, have been quiet for the settle time. Files that were in
-STORE before stay as they are (excpfs pack --in-place compresses them).
+A file of tensors written into the mount (safetensors, PyTorch's own, .distcp) is
+compressed in the background once it, and its folder, have been quiet for the
+settle time. Files that were in STORE before stay as they are (excpfs pack
+--in-place compresses them).
 
 Profile excp, the default, is lossy: changes of weights below a threshold and
 small moments become zero, the others one of 15 values a tensor. The first
-checkpoint's weights, integers, 1-D and small tensors, and everything that is
-not a float tensor keep every bit. Profile exact keeps every bit of everything.
+checkpoint's weights, 1-D and small weights, integers, and everything that is not
+a float tensor keep every bit; only the checksums inside a PyTorch file follow
+the tensors. Profile exact keeps every bit of everything.
 
 getfattr -d shows of each file in the mount, as user.excpfs.NAME:
   state    plain, plain: REASON (not to be compressed), settling (waits until it
