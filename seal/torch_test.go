@@ -155,18 +155,29 @@ func (md *model) optimizer() []byte {
 	return w.file()
 }
 
+// stateDict is what a model's state_dict holds, key and tensor in turn.
+func (md *model) stateDict() (items []any) {
+	for _, n := range md.names {
+		items = append(items, n, tensorData{"", md.shapes[n], md.w[n]})
+	}
+	return items
+}
+
 // lightning is a file with everything in it, as Lightning writes one.
 func (md *model) lightning() []byte {
 	w := new(torchWriter)
-	var weights []any
-	for _, n := range md.names {
-		weights = append(weights, n, tensorData{"", md.shapes[n], md.w[n]})
-	}
-	w.dict("epoch", 3, "state_dict", func() { w.dict(weights...) }, "optimizer_states", func() {
+	w.dict("epoch", 3, "state_dict", func() { w.dict(md.stateDict()...) }, "optimizer_states", func() {
 		w.op("](")
 		md.optimizerState(w)
 		w.op("e")
 	})
+	return w.file()
+}
+
+// plainLoop is such a file as people's own training loops write it.
+func (md *model) plainLoop() []byte {
+	w := new(torchWriter)
+	w.dict("model", func() { w.dict(md.stateDict()...) }, "optimizer", func() { md.optimizerState(w) })
 	return w.file()
 }
 
@@ -342,6 +353,17 @@ func TestTorchLightning(t *testing.T) {
 	if c := r.index("run/other.ckpt"); !r.lossy("run/other.ckpt") || c.Depth != 1 || len(c.Deps) != 1 {
 		t.Errorf("depth %d, dependencies %v", c.Depth, c.Deps)
 	}
+}
+
+func TestTorchPlainLoop(t *testing.T) {
+	md := newTwins(27).train()
+	r := newRig(t, Options{})
+	for step := 1; step <= 2; step++ {
+		r.put(fmt.Sprintf("run/%d.pt", step), md.train().plainLoop())
+		r.seal()
+	}
+	r.wantMasks("run/2.pt", "optimizer.", md, "model.")
+	checkZip(t, r.get("run/2.pt"))
 }
 
 // In exact, every byte is kept.

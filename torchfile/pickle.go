@@ -5,7 +5,8 @@ import "strconv"
 // Limits of a pickle. A file beyond them is left alone.
 const (
 	maxPickle = 256 << 20 // bytes
-	maxValues = 1 << 23   // values pushed, which bounds stack, memo and objects
+	maxValues = 1 << 23   // values pushed, which bounds stack and memo
+	maxThings = 1 << 21   // of them lists, dicts and objects, some hundred bytes each
 )
 
 // machine walks one pickle. It makes values of containers and of what describes
@@ -17,6 +18,7 @@ type machine struct {
 	marks  []int // heights of the stack
 	memo   []value
 	pushed int
+	things int // containers among them; one pushed again counts again
 
 	storages map[string]*storage
 	order    []*storage // as they first come
@@ -51,6 +53,12 @@ func walk(s *source) (*machine, value, error) {
 func (m *machine) push(v value) error {
 	if m.pushed++; m.pushed > maxValues {
 		return malformed("pickle of more than %d values", maxValues)
+	}
+	switch v.(type) {
+	case *list, *dict, *object, *view:
+		if m.things++; m.things > maxThings {
+			return malformed("pickle of more than %d objects", maxThings)
+		}
 	}
 	m.stack = append(m.stack, v)
 	return nil

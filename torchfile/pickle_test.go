@@ -165,6 +165,10 @@ func TestPickleLimits(t *testing.T) {
 	if !isMalformed(err) || !strings.Contains(err.Error(), "more than 8388608 values") {
 		t.Errorf("wide: %v", err)
 	}
+	_, _, err = walkBytes(strings.Repeat("}", maxThings+1) + ".")
+	if !isMalformed(err) || !strings.Contains(err.Error(), "more than 2097152 objects") {
+		t.Errorf("many dicts: %v", err)
+	}
 	// 2^60 paths lead to the storage.
 	var many bytes.Buffer
 	many.WriteString("(U\x07storagectorch\nHalfStorage\nU\x010U\x03cpuK\x08tQ")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"excpfs/cache"
 	"excpfs/store"
@@ -141,14 +142,29 @@ func (j *importJob) apart() error {
 // store's only writer: one that is there already was left by an import that was killed.
 func tempBeside(root string) (string, error) {
 	dir := filepath.Join(filepath.Dir(root), ".excpfs-import-"+filepath.Base(root))
+	if !leftBehind(dir) {
+		return "", fmt.Errorf("%s exists, and no import made it: move it away", dir)
+	}
 	err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
 	if err == nil && sameDevice(dir, root) {
-		return dir, nil
+		return dir, os.WriteFile(filepath.Join(dir, importMark), nil, 0o600)
 	}
 	if err == nil {
 		os.Remove(dir)
 	}
 	return os.MkdirTemp("", ".excpfs-import-")
+}
+
+// importMark is a file in the folder of an import, by which the next one knows it.
+const importMark = "excpfs-import"
+
+// leftBehind: there is nothing, an empty folder, or one with the mark.
+func leftBehind(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	return len(entries) == 0 || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == importMark })
 }
 
 // kept opens a file of the store by its path there.

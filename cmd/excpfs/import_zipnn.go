@@ -55,10 +55,14 @@ func (j *importJob) zipnnFolder(ctx context.Context, dest, folder string) error 
 	}
 	for _, p := range all {
 		st, err := os.Stat(p)
-		if err == nil && st.IsDir() {
+		switch {
+		case err != nil:
+		case st.IsDir():
 			err = j.zipnnFolder(ctx, path.Join(dest, filepath.Base(p)), p)
-		} else if err == nil {
+		case st.Mode().IsRegular():
 			err = j.zipnnFile(ctx, dest, p)
+		default: // to open a FIFO would wait for ever
+			err = fmt.Errorf("%s is neither file nor folder", p)
 		}
 		if err != nil {
 			return err
