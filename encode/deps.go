@@ -2,7 +2,6 @@ package encode
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,9 +9,11 @@ import (
 	"excpfs/archive"
 )
 
-// ErrOwnBase is returned when a file turns out to be, or to decode to, what it was to
+// OwnBaseError is returned when a file turns out to be, or to decode to, what it was to
 // be encoded against: it needs no second archive, and cannot have itself for a base.
-var ErrOwnBase = errors.New("the file has the content of its own base")
+type OwnBaseError struct{ archive.Dep }
+
+func (e *OwnBaseError) Error() string { return "the file has the content of its own base " + e.Hint }
 
 // finish completes the index: what each tensor needs, errors, hashes.
 //
@@ -63,8 +64,8 @@ func (o *output) finish(ctx context.Context) (*archive.Index, error) {
 	}
 	o.sum.Sum(ix.Hash[:0])
 	ix.ID = archive.ID(ix.Hash[:16])
-	if slices.ContainsFunc(ix.Deps, func(d archive.Dep) bool { return d.ID == ix.ID }) {
-		return nil, ErrOwnBase
+	if i := slices.IndexFunc(ix.Deps, func(d archive.Dep) bool { return d.ID == ix.ID }); i >= 0 {
+		return nil, &OwnBaseError{ix.Deps[i]}
 	}
 	return ix, nil
 }

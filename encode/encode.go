@@ -50,7 +50,7 @@ type Sibling struct {
 }
 
 // Encode writes the blocks and returns the finished index; the caller adds the trailer
-// with w.Finish, or drops what was written after an error, of which ErrOwnBase is one. The
+// with w.Finish, or drops what was written after an error, of which *OwnBaseError is one. The
 // index holds the hashes of what decoding gives, computed from the encoder's own
 // reconstruction.
 func Encode(ctx context.Context, in Input, w *archive.Writer) (*archive.Index, error) {

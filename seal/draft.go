@@ -43,7 +43,20 @@ func (l *Sealer) draft(ctx context.Context, f *folder, u *unit) (*draft, error) 
 	if _, damaged := errors.AsType[*archive.DamageError](err); damaged {
 		d, err = l.encode(ctx, u, encode.Input{Profile: c.profile})
 	}
+	if own, ok := errors.AsType[*encode.OwnBaseError](err); ok {
+		return l.copy(ctx, u, own.Dep, c.profile)
+	}
 	return d, err
+}
+
+// copy makes the archive of a file that decodes to what another is.
+func (l *Sealer) copy(ctx context.Context, u *unit, of archive.Dep, p archive.Profile) (*draft, error) {
+	r, err := l.s.Archive(of.ID, of.Hint)
+	if err != nil {
+		return nil, fmt.Errorf("seal %s: %w", u.path(), err)
+	}
+	defer r.Close()
+	return l.write(ctx, u, p.Name == encode.ProfileExact, func(w *archive.Writer) (*archive.Index, error) { return copyArchive(r, w) })
 }
 
 // unreadable: another archive is to blame.

@@ -144,7 +144,8 @@ func (f *folder) pair(ctx context.Context, p *party, parties []*party) {
 		return
 	}
 	f.paired[p.path] = found.Weights
-	if n := len(found.Declined); n > 0 {
+	based := slices.ContainsFunc(weights, func(w pair.Weight) bool { return w.Residual != nil })
+	if n := len(found.Declined); n > 0 && based { // without a base there is nothing to pair for
 		f.l.o.Log.Info("moments without a weight", "file", p.path, "parameters", n,
 			"first", found.Declined[0].Key, "reason", found.Declined[0].Reason)
 	}

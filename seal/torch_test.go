@@ -355,6 +355,20 @@ func TestTorchLightning(t *testing.T) {
 	}
 }
 
+// Two files of one content in one job, as Lightning's epoch=1.ckpt and last.ckpt: what the second decodes to is the first.
+func TestTwice(t *testing.T) {
+	for _, profile := range []archive.Profile{excp, exact} {
+		md := newTwins(28).train()
+		r := newRig(t, Options{Profile: profile})
+		r.put("run/epoch=1.ckpt", md.lightning())
+		r.put("run/last.ckpt", md.lightning())
+		r.seal()
+		if a, b := r.index("run/epoch=1.ckpt").ID, r.index("run/last.ckpt").ID; a != b {
+			t.Errorf("%s: %x and %x of one content", profile.Name, a, b)
+		}
+	}
+}
+
 func TestTorchPlainLoop(t *testing.T) {
 	md := newTwins(27).train()
 	r := newRig(t, Options{})
