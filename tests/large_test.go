@@ -61,6 +61,9 @@ func (l *largeFile) record(t *testing.T, name string, n int64, fill func(at int6
 	start = l.at
 	fill(start)
 	l.at = start + n
+	if err := l.f.Truncate(l.at); err != nil { // the end may be a hole
+		t.Fatal(err)
+	}
 	sum := l.sum(t, start, n)
 	d := little.AppendUint32([]byte("PK\x07\x08"), sum)
 	if wide {
