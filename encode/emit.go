@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"io"
 
 	"golang.org/x/sync/errgroup"
 
@@ -204,10 +203,7 @@ func (o *output) gap(at, n int64, next int) error {
 		return fmt.Errorf("more than %d bytes that are not tensors", maxVerbatim)
 	}
 	p := make([]byte, n)
-	if k, err := o.e.in.Src.ReadAt(p, at); int64(k) < n {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+	if err := readAt(o.e.in.Src, p, at); err != nil {
 		return fmt.Errorf("bytes at %d: %w", at, err)
 	}
 	o.patched(p, at, next)

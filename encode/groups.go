@@ -10,7 +10,6 @@ import (
 type group struct {
 	weight  string
 	members []int // exp_avg first
-	alone   bool  // an exp_avg_sq without its exp_avg
 	plans   memo[map[int]*plan]
 }
 
@@ -35,11 +34,6 @@ func (e *encoder) group() {
 		if m >= 0 && v >= 0 && sameKind(e.tensors[m], e.tensors[v]) {
 			g := &group{weight: weight, members: []int{m, v}}
 			e.groups[m], e.groups[v] = g, g
-		}
-	}
-	for i := range e.tensors {
-		if role, _ := e.roleOf(i); role == tensor.ExpAvgSq && e.groups[i] != nil && len(e.groups[i].members) == 1 {
-			e.groups[i].alone = true
 		}
 	}
 }
@@ -94,7 +88,8 @@ func (e *encoder) planGroup(ctx context.Context, g *group) (map[int]*plan, error
 			many = append(many, i)
 		}
 	}
-	if len(many) == 1 && (g.alone || many[0] != g.members[0]) {
+	alone := role == tensor.ExpAvgSq && len(g.members) == 1
+	if len(many) == 1 && (alone || many[0] != g.members[0]) {
 		if plans[many[0]], err = e.planExact(ctx, many[0]); err != nil {
 			return nil, err
 		}

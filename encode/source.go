@@ -139,14 +139,22 @@ func readSpan(src io.ReaderAt, t tensor.Info, sp span, buf []byte) ([]byte, erro
 
 // readFull fills p from byte off of the payload of a tensor.
 func readFull(src io.ReaderAt, t tensor.Info, p []byte, off int64) error {
-	n, err := src.ReadAt(p, t.Offset+off)
-	if n == len(p) {
+	if err := readAt(src, p, t.Offset+off); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return nil
+}
+
+// readAt is ReadAt of the whole of p.
+func readAt(src io.ReaderAt, p []byte, off int64) error {
+	n, err := src.ReadAt(p, off)
+	switch {
+	case n == len(p):
 		return nil
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF
 	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("tensor %q: %w", t.Name, err)
+	return err
 }
 
 // sized gives a slice of n, in the same memory where that is large enough.

@@ -23,16 +23,20 @@ func Values(src io.ReaderAt, t tensor.Info) Elements {
 	}
 }
 
-// Changes reads the residual of a float tensor of a file to that of the same name in another;
+// Changes gives, by tensor of a file, a reader of its residual to that of the same name in another;
 // nil: there is none.
-func Changes(src io.ReaderAt, t tensor.Info, base *decode.File) Elements {
-	b, ok := byName(base)[t.Name]
-	if !ok || !sameKind(t, base.Index().Tensors[b].Info) {
-		return nil
+func Changes(src io.ReaderAt, l *tensor.Layout, base *decode.File) func(i int) Elements {
+	names := byName(base)
+	return func(i int) Elements {
+		t := l.Tensors[i]
+		b, ok := names[t.Name]
+		if !ok || !sameKind(t, base.Index().Tensors[b].Info) {
+			return nil
+		}
+		return residuals(t,
+			func(_ context.Context, p []byte, off int64) error { return readFull(src, t, p, off) },
+			func(ctx context.Context, p []byte, off int64) error { return base.ReadTensor(ctx, b, p, off) })
 	}
-	return residuals(t,
-		func(_ context.Context, p []byte, off int64) error { return readFull(src, t, p, off) },
-		func(ctx context.Context, p []byte, off int64) error { return base.ReadTensor(ctx, b, p, off) })
 }
 
 // Residuals reads the residual of a tensor of an archive; nil: it has no base.

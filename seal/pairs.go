@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"sync"
 
 	"excpfs/archive"
 	"excpfs/encode"
@@ -92,15 +93,14 @@ func isWeight(t tensor.Info) bool {
 }
 
 func (f *folder) ofUnit(ctx context.Context, u *unit) *party {
-	p := &party{path: u.path(), src: u.src, layout: u.layout, close: func() {}}
-	p.changes = func(i int) encode.Elements {
+	changes := sync.OnceValue(func() func(int) encode.Elements {
 		c, err := f.choice(ctx, u)
-		if err != nil || c.base == nil {
-			return nil
+		if err != nil {
+			return encode.Changes(u.src, u.layout, nil)
 		}
-		return encode.Changes(u.src, u.layout.Tensors[i], c.base)
-	}
-	return p
+		return encode.Changes(u.src, u.layout, c.base)
+	})
+	return &party{u.path(), u.src, u.layout, func(i int) encode.Elements { return changes()(i) }, func() {}}
 }
 
 // ofSibling is nil for a file that is no tensor file or cannot be read.
@@ -131,9 +131,10 @@ func (f *folder) pair(ctx context.Context, p *party, parties []*party) {
 		return
 	}
 	var weights []pair.Weight
+	have := map[string]bool{}
 	others := kinFirst(parties, path.Base(p.path), func(q *party) string { return path.Base(q.path) })
 	for _, q := range slices.Concat([]*party{p}, others) {
-		weights = q.weights(weights)
+		weights = q.weights(weights, have)
 	}
 	if len(weights) == 0 {
 		return
@@ -151,12 +152,8 @@ func (f *folder) pair(ctx context.Context, p *party, parties []*party) {
 	}
 }
 
-// weights adds those of the file that are not yet there.
-func (p *party) weights(all []pair.Weight) []pair.Weight {
-	have := map[string]bool{}
-	for _, w := range all {
-		have[w.Name] = true
-	}
+// weights adds those of the file whose names are not yet there.
+func (p *party) weights(all []pair.Weight, have map[string]bool) []pair.Weight {
 	for i, t := range p.layout.Tensors {
 		if !isWeight(t) || have[t.Name] {
 			continue
@@ -166,6 +163,7 @@ func (p *party) weights(all []pair.Weight) []pair.Weight {
 			w.Residual = pair.Reader(read)
 		}
 		all = append(all, w)
+		have[t.Name] = true
 	}
 	return all
 }

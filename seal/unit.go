@@ -113,18 +113,16 @@ func (l *Sealer) open(p store.Pending) (*unit, error) {
 
 // peek reads the layout of any plain file of the store. The caller closes the source.
 func peek(d *store.Dir, name string) (source, *tensor.Layout, error) {
-	h, err := d.Open(name, unix.O_RDONLY)
+	beside := storeBeside(d)
+	src, size, err := beside(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	src := handle{h}
-	a, err := h.Attr()
-	if err == nil && h.Sealed() {
-		err = unix.EINVAL
-	}
 	var layout *tensor.Layout
-	if err == nil {
-		layout, err = parse(src, int64(a.Size), name, storeBeside(d))
+	if src.(handle).Sealed() {
+		err = unix.EINVAL
+	} else {
+		layout, err = parse(src, size, name, beside)
 	}
 	if err != nil {
 		src.Close()

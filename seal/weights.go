@@ -13,10 +13,10 @@ import (
 // weights finds the sealed siblings that hold the weights of a file's moments, those of most first.
 // They are the caller's to close.
 func (f *folder) weights(u *unit, pairs map[string]string) []encode.Sibling {
-	wanted := u.wanted(pairs)
+	wanted, siblings := u.wanted(pairs), kinFirst(f.siblings(), u.name, func(s held) string { return s.name })
 	var out []encode.Sibling
 	for len(wanted) > 0 {
-		hint, found := f.mostWeights(u, wanted)
+		hint, found := f.mostWeights(u, siblings, wanted)
 		if hint == "" {
 			break
 		}
@@ -31,11 +31,11 @@ func (f *folder) weights(u *unit, pairs map[string]string) []encode.Sibling {
 }
 
 // mostWeights is the path of the sealed sibling with most elements of the wanted weights, the nearest of such, and which they are.
-func (f *folder) mostWeights(u *unit, wanted map[string][]int64) (best string, found []string) {
+func (f *folder) mostWeights(u *unit, siblings []held, wanted map[string][]int64) (best string, found []string) {
 	most := int64(0)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, s := range kinFirst(f.siblings(), u.name, func(s held) string { return s.name }) {
+	for _, s := range siblings {
 		if len(found) == len(wanted) {
 			break
 		}
